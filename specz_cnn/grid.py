@@ -1,0 +1,159 @@
+"""The wavelength grid of a network, and inverse-variance rebinning onto it.
+
+SDSS spectra are sampled on a lattice: every native pixel centre lies at ``log10(wavelength / Angstrom) = 1e-4 * i``
+with an integer ``i``, in every reduction of DR16.  A :class:`ModelGrid` groups a whole number of these pixels, so that
+rebinning an SDSS spectrum is a plain weighted sum without any interpolation.  Any other sampling is rebinned by the
+overlap of its pixels with those of the grid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+__all__ = ["LATTICE_STEP", "ModelGrid", "pixel_edges"]
+
+#: Width of a native SDSS pixel in log10(wavelength).
+LATTICE_STEP = 1e-4
+
+# Centres this close to a lattice point (in units of native pixels) count as lying on it: SDSS stores loglam in
+# float32, which near log10(lambda) = 4 resolves 2.4e-7, or 0.0024 pixels.
+_LATTICE_TOLERANCE = 0.02
+
+
+def pixel_edges(centres):
+    """Edges of pixels known by their centres: midpoints, with the first and last pixel as wide as their neighbours.
+
+    Parameters
+    ----------
+    centres : `~numpy.ndarray`, shape (n,)
+        Pixel centres, strictly ascending, ``n >= 2``.
+
+    Returns
+    -------
+    `~numpy.ndarray`, shape (n + 1,)
+    """
+    middle = 0.5 * (centres[1:] + centres[:-1])
+    return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
+
+
+@dataclass(frozen=True)
+class ModelGrid:
+    """A grid of ``n_pixels`` pixels, each of ``factor`` native SDSS pixels, uniform in log10(wavelength).
+
+    Parameters
+    ----------
+    start : int
+        Lattice index of the first native pixel: its centre is at ``log10(wavelength) = start * 1e-4``.
+    factor : int
+        Native pixels per grid pixel; one native pixel is 69.0 km/s wide.
+    n_pixels : int
+        Number of grid pixels.
+    """
+
+    start: int = 35440
+    factor: int = 4
+    n_pixels: int = 1212
+
+    def __post_init__(self):
+        if self.factor < 1 or self.n_pixels < 1:
+            raise ValueError(f"a grid needs positive factor and n_pixels, not {self.factor} and {self.n_pixels}")
+
+    @cached_property
+    def loglam(self):
+        """log10 of the vacuum wavelength in Angstrom at the pixel centres, float64, shape (n_pixels,)."""
+        first = self.start + 0.5 * (self.factor - 1)
+        return LATTICE_STEP * (first + self.factor * np.arange(self.n_pixels))
+
+    @cached_property
+    def edges(self):
+        """log10(wavelength / Angstrom) of the pixel edges, float64, shape (n_pixels + 1,)."""
+        return LATTICE_STEP * (self.start - 0.5 + self.factor * np.arange(self.n_pixels + 1))
+
+    @cached_property
+    def wavelength(self):
+        """Vacuum wavelength in Angstrom at the pixel centres, float64, shape (n_pixels,)."""
+        return 10.0**self.loglam
+
+    @property
+    def step(self):
+        """Pixel width in ln(wavelength), which is a pixel's width in ln(1 + z) too."""
+        return self.factor * LATTICE_STEP * np.log(10.0)
+
+    def rebin(self, loglam, flux, ivar):
+        """Rebin one spectrum, weighting with the inverse variance.
+
+        A grid pixel receives ``ivar = sum_i f_i ivar_i`` and ``flux = sum_i f_i ivar_i flux_i / ivar``, where ``f_i``
+        is the fraction of input pixel ``i`` inside it.  Pixels without weight (``ivar <= 0``, or either value not
+        finite) do not count; a grid pixel that gets none has ``flux = ivar = 0``.
+
+        Parameters
+        ----------
+        loglam : array_like, shape (n,)
+            log10 of the vacuum wavelength in Angstrom at pixel centres, strictly ascending.
+        flux, ivar : array_like, shape (n,)
+            Flux density and its inverse variance, in units that belong together.
+
+        Returns
+        -------
+        flux, ivar : `~numpy.ndarray`, float32, shape (n_pixels,)
+
+        Raises
+        ------
+        ValueError
+            If the shapes differ or ``loglam`` does not ascend.
+        """
+        loglam = np.asarray(loglam, dtype=np.float64)
+        flux = np.asarray(flux)
+        ivar = np.asarray(ivar)
+        if loglam.ndim != 1 or not loglam.shape == flux.shape == ivar.shape:
+            raise ValueError(f"loglam, flux and ivar must be 1-D and alike, not {loglam.shape}, {flux.shape}, {ivar.shape}")
+        if loglam.size == 0:
+            return np.zeros(self.n_pixels, np.float32), np.zeros(self.n_pixels, np.float32)
+        with np.errstate(invalid="ignore"):
+            good = (ivar > 0) & np.isfinite(ivar) & np.isfinite(flux)
+        weight = np.where(good, ivar, 0.0).astype(np.float64)
+        signal = weight * np.where(good, flux, 0.0)
+        position = loglam / LATTICE_STEP
+        nearest = np.rint(position)
+        if np.abs(position - nearest).max() < _LATTICE_TOLERANCE:
+            index = nearest.astype(np.int64)
+            if index.size > 1 and np.diff(index).min() < 1:
+                raise ValueError("wavelengths must ascend strictly")
+            weight, signal = self._sum_lattice(index, weight, signal)
+        else:
+            weight, signal = self._sum_overlap(loglam, weight, signal)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = np.where(weight > 0, signal / weight, 0.0)
+        return mean.astype(np.float32), weight.astype(np.float32)
+
+    def _sum_lattice(self, index, *values):
+        """Sum values of native pixels over the grid pixels that hold them."""
+        pixel = (index - self.start) // self.factor
+        inside = (pixel >= 0) & (pixel < self.n_pixels)
+        pixel = pixel[inside]
+        return [np.bincount(pixel, value[inside], minlength=self.n_pixels) for value in values]
+
+    def _sum_overlap(self, loglam, *values):
+        """Share values of arbitrary pixels among the grid pixels in proportion to the overlap in log wavelength."""
+        if loglam.size < 2:
+            raise ValueError("a spectrum off the SDSS lattice needs at least two pixels to know their width")
+        if not np.diff(loglam).min() > 0:
+            raise ValueError("wavelengths must ascend strictly")
+        edges = pixel_edges(loglam)
+        # Each input pixel meets a run of grid pixels; walk the union of both sets of edges.
+        inner = self.edges[(self.edges > edges[0]) & (self.edges < edges[-1])]
+        union = np.union1d(edges, inner)
+        middle = 0.5 * (union[1:] + union[:-1])
+        source = np.clip(np.searchsorted(edges, middle) - 1, 0, loglam.size - 1)
+        target = np.searchsorted(self.edges, middle) - 1
+        fraction = np.diff(union) / np.diff(edges)[source]
+        inside = (target >= 0) & (target < self.n_pixels)
+        source, target, fraction = source[inside], target[inside], fraction[inside]
+        return [np.bincount(target, fraction * value[source], minlength=self.n_pixels) for value in values]
+
+    def to_dict(self):
+        """The three integers that define the grid, for metadata."""
+        return {"start": self.start, "factor": self.factor, "n_pixels": self.n_pixels}

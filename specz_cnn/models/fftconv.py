@@ -1,0 +1,119 @@
+"""One-dimensional convolution with long filters, computed as a product of spectra.
+
+RNet's filters are 200 pixels wide.  A direct convolution of 32 channels into 16 costs 31 million multiplications per
+spectrum; through the FFT it costs about a tenth, in training and in inference, with results equal to rounding.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.autograd.function import once_differentiable
+
+__all__ = ["FFTConv1d", "correlate", "fft_length"]
+
+
+def fft_length(n):
+    """Smallest even number >= n without prime factors above 5, for which FFTs are fast."""
+    length = n + n % 2
+    while True:
+        rest = length
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return length
+        length += 2
+
+
+class FFTConv1d(nn.Conv1d):
+    """`torch.nn.Conv1d` (stride 1, no padding) evaluated through the FFT; same parameters, same output."""
+
+    def forward(self, x):
+        """Convolve ``x``, shape (batch, in_channels, n), to shape (batch, out_channels, n - kernel + 1)."""
+        n = x.shape[-1]
+        n_fft = fft_length(n)
+        spectrum = torch.fft.rfft(x, n_fft)  # batch, in, freq
+        response = torch.fft.rfft(self.weight, n_fft).conj()  # out, in, freq
+        # One small matrix product per frequency: (freq, batch, in) @ (freq, in, out).
+        product = torch.matmul(spectrum.permute(2, 0, 1), response.permute(2, 1, 0))
+        y = torch.fft.irfft(product.permute(1, 2, 0), n_fft)[..., : n - self.kernel_size[0] + 1]
+        return y + self.bias[:, None]
+
+
+def _parts(spectrum):
+    """(batch, channels, freq) complex to (freq, batch, 2 channels) real: real parts, then imaginary parts."""
+    return torch.view_as_real(spectrum).permute(2, 0, 3, 1).flatten(2)
+
+
+def _join(parts):
+    """Inverse of :func:`_parts`."""
+    parts = parts.unflatten(2, (2, -1)).permute(1, 3, 0, 2)
+    return torch.view_as_complex(parts.contiguous())
+
+
+def _mix(spectrum, response):
+    """For each frequency the complex product of (batch, in) with (out, in) summed over ``in``, as a real product.
+
+    Batched complex products loop over small ones on the CPU; real ones do not.  ``spectrum`` has shape
+    (batch, in, freq), ``response`` (out, in, freq); the result (batch, out, freq).
+    """
+    real, imag = (part.permute(2, 1, 0) for part in (response.real, response.imag))  # freq, in, out
+    block = torch.cat([torch.cat([real, imag], 2), torch.cat([-imag, real], 2)], 1)
+    return _join(torch.bmm(_parts(spectrum), block))
+
+
+def _contract(grad, spectrum):
+    """For each frequency ``sum_batch grad[batch, h] conj(spectrum[batch, c])``: shape (h, c, freq)."""
+    a, b = _parts(grad), _parts(spectrum)
+    product = torch.bmm(a.transpose(1, 2), b).unflatten(1, (2, -1)).unflatten(3, (2, -1))  # freq, 2, h, 2, c
+    real = product[:, 0, :, 0] + product[:, 1, :, 1]
+    imag = product[:, 1, :, 0] - product[:, 0, :, 1]
+    return torch.complex(real, imag).permute(1, 2, 0)
+
+
+class _Correlate(torch.autograd.Function):
+    """Cross-correlation with a backward pass made of real FFTs (autograd's own goes through complex ones)."""
+
+    @staticmethod
+    def forward(ctx, features, templates, n_fft):
+        spectrum = torch.fft.rfft(features, n_fft).conj().resolve_conj()
+        response = torch.fft.rfft(templates, n_fft)
+        ctx.save_for_backward(spectrum, response)
+        ctx.sizes = features.shape[-1], templates.shape[-1], n_fft
+        return torch.fft.irfft(_mix(spectrum, response), n_fft)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        spectrum, response = ctx.saved_tensors
+        n_features, n_templates, n_fft = ctx.sizes
+        grad = torch.fft.rfft(grad, n_fft)
+        # d/d features is the correlation of the gradient with the templates, d/d templates its convolution with the
+        # features.
+        grad_features = grad_templates = None
+        if ctx.needs_input_grad[0]:
+            mixed = _mix(grad.conj().resolve_conj(), response.transpose(0, 1))
+            grad_features = torch.fft.irfft(mixed, n_fft)[..., :n_features]
+        if ctx.needs_input_grad[1]:
+            grad_templates = torch.fft.irfft(_contract(grad, spectrum), n_fft)[..., :n_templates]
+        return grad_features, grad_templates, None
+
+
+def correlate(features, templates, n_fft):
+    """Circular cross-correlation, summed over channels.
+
+    ``out[b, h, m] = sum_c sum_n features[b, c, n] templates[h, c, (n + m) mod n_fft]``.
+
+    Parameters
+    ----------
+    features : `torch.Tensor`, shape (batch, channels, n)
+    templates : `torch.Tensor`, shape (n_templates, channels, m)
+    n_fft : int
+        Length of the circle, at least ``m``.
+
+    Returns
+    -------
+    `torch.Tensor`, shape (batch, n_templates, n_fft)
+    """
+    return _Correlate.apply(features, templates, n_fft)

@@ -1,0 +1,107 @@
+"""RNet, the network of Moradi, Rastegarnia et al., and RNet with a p(z) head.
+
+The published network has filters 200 pixels wide, for "the global shift of the spectrum", and returns one number.
+Its first fully connected layer has 8576 = 128 x 67 inputs, which the convolutions produce for 1209 to 1216 input
+pixels (2000 pixels, the number given in the talk, would produce 21120); the packaged weights use 1212.
+
+References
+----------
+Rastegarnia F. et al. 2022, MNRAS 511, 4490 (FNet).
+Moradi S., Rastegarnia F. et al., "Deep learning and Astrophysics" (talk).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from specz_cnn.models.fftconv import FFTConv1d
+
+__all__ = ["RNet", "RNetPZ", "flat_size"]
+
+
+def flat_size(n_pixels):
+    """Number of activations after RNet's three convolutions and poolings of ``n_pixels`` input pixels.
+
+    Raises
+    ------
+    ValueError
+        If the spectrum is too short for the filters.
+    """
+    n = n_pixels
+    for kernel in (200, 200, 20):
+        n = (n - kernel + 1) // 2
+    if n < 1:
+        raise ValueError(f"RNet needs at least 955 pixels, not {n_pixels}")
+    return 128 * n
+
+
+class RNet(nn.Module):
+    """The published network: three convolutions, three fully connected layers, one number.
+
+    Parameters
+    ----------
+    n_pixels : int
+        Length of the input; 1212 gives the published 8576 inputs of ``fc1``.
+    dropout : float
+        Dropout probability before ``fc1``.
+
+    Notes
+    -----
+    Names and shapes of the parameters are those of the published class, so that its state dict loads unchanged.
+    """
+
+    def __init__(self, n_pixels=1212, dropout=0.5):
+        super().__init__()
+        self.n_pixels = n_pixels
+        # The first convolution has one input channel: the direct algorithm is the faster one there.
+        self.layer1 = nn.Sequential(nn.Conv1d(1, 32, 200), nn.ReLU(), nn.MaxPool1d(2, 2))
+        self.layer2 = nn.Sequential(FFTConv1d(32, 16, 200), nn.ReLU(), nn.MaxPool1d(2, 2))
+        self.layer3 = nn.Sequential(nn.Conv1d(16, 128, 20), nn.ReLU(), nn.MaxPool1d(2, 2))
+        self.drop_out = nn.Dropout(dropout)
+        self.fc1 = nn.Sequential(nn.Linear(flat_size(n_pixels), 900), nn.ReLU())
+        self.fc2 = nn.Sequential(nn.Linear(900, 100), nn.ReLU())
+        self.fc3 = nn.Linear(100, 1)
+
+    def trunk(self, x):
+        """Activations of ``fc1``: x of shape (batch, n_pixels) or (batch, channels, n_pixels) to (batch, 900).
+
+        Only the first channel, the flux, is used.
+        """
+        if x.dim() == 3:
+            x = x[:, 0]
+        x = self.layer3(self.layer2(self.layer1(x.unsqueeze(1))))
+        return self.fc1(self.drop_out(x.flatten(1)))
+
+    def head(self, activations):
+        """From the activations of ``fc1``, shape (batch, 900), to the output, shape (batch, 1)."""
+        return self.fc3(self.fc2(activations))
+
+    def forward(self, x):
+        """Standardised ln(1 + z), shape (batch, 1)."""
+        return self.head(self.trunk(x))
+
+
+class RNetPZ(RNet):
+    """RNet's convolutions and ``fc1``, with a softmax over redshift bins in place of the single number.
+
+    Parameters
+    ----------
+    n_pixels : int
+        Length of the input.
+    n_bins : int
+        Redshift bins, uniform in ln(1 + z).  The output has one more column: "not a quasar".
+    hidden : int
+        Width of the layer between ``fc1`` and the bins.
+    dropout : float
+        Dropout probability before ``fc1``.
+    """
+
+    def __init__(self, n_pixels=1212, n_bins=1136, hidden=512, dropout=0.2):
+        super().__init__(n_pixels, dropout)
+        self.fc2 = nn.Sequential(nn.Linear(900, hidden), nn.ReLU())
+        self.fc3 = nn.Linear(hidden, n_bins + 1)
+
+    def forward(self, x):
+        """Logits of the redshift bins and, last, of "not a quasar": shape (batch, n_bins + 1)."""
+        return super().forward(x)

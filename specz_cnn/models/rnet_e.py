@@ -1,0 +1,110 @@
+"""RNet-E: a shift-equivariant network that cross-correlates learned features with learned templates.
+
+In log wavelength a redshift is a shift.  A few short convolutions turn the spectrum into features; each feature is
+cross-correlated with learned rest-frame templates that span the whole rest-frame range; a small convolution along the
+lag combines the correlations into the logit of each redshift.  It is the classic cross-correlation redshift (Tonry &
+Davis 1979) with everything learned, and needs no fully connected layer over pixels: a million parameters, nearly all of
+them templates one can look at.
+
+References
+----------
+Tonry J., Davis M. 1979, AJ 84, 1511.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from specz_cnn.models.fftconv import correlate, fft_length
+
+__all__ = ["RNetE"]
+
+
+def _convolution(n_in, n_out, kernel):
+    return nn.Sequential(
+        nn.Conv1d(n_in, n_out, kernel, padding=kernel // 2, bias=False), nn.BatchNorm1d(n_out), nn.ReLU()
+    )
+
+
+class RNetE(nn.Module):
+    """The equivariant network.
+
+    Parameters
+    ----------
+    n_pixels : int
+        Length of the input; the pixel is also the redshift bin, in ln(1 + z).
+    n_bins : int
+        Number of redshift bins, starting at z = 0.
+    channels : sequence of int
+        Feature channels after each convolution.
+    kernels : sequence of int
+        Widths of the convolutions, odd.
+    n_templates : int
+        Correlations computed per redshift before they are combined.
+    lag_width : int
+        Width of the convolutions along the lag.
+    n_segments : int
+        Wavelength segments over which features are pooled for the "not a quasar" decision.
+    """
+
+    def __init__(
+        self,
+        n_pixels=1212,
+        n_bins=2272,
+        channels=(24, 32, 16),
+        kernels=(21, 11, 9),
+        n_templates=8,
+        lag_width=5,
+        n_segments=24,
+    ):
+        super().__init__()
+        self.n_pixels, self.n_bins, self.n_segments = n_pixels, n_bins, n_segments
+        sizes = [2, *channels]
+        self.features = nn.Sequential(
+            *(_convolution(a, b, k) for a, b, k in zip(sizes[:-1], sizes[1:], kernels, strict=True))
+        )
+        n_features = sizes[-1]
+        self.n_fft = fft_length(n_pixels + n_bins)
+        self.templates = nn.Parameter(0.02 * torch.randn(n_templates, n_features, n_pixels + n_bins))
+        self.lag_norm = nn.BatchNorm1d(n_templates)
+        self.lag_bias = nn.Parameter(torch.zeros(n_templates, n_bins))
+        pad = lag_width // 2
+        self.lag = nn.Sequential(
+            nn.Conv1d(n_templates, 16, lag_width, padding=pad), nn.ReLU(), nn.Conv1d(16, 1, lag_width, padding=pad)
+        )
+        self.direct = nn.Conv1d(n_templates, 1, 1, bias=False)
+        self.bias = nn.Parameter(torch.zeros(n_bins))
+        self.other = nn.Sequential(
+            nn.Linear(n_features * n_segments + 2 * n_templates + 2, 64), nn.ReLU(), nn.Linear(64, 1)
+        )
+
+    def correlate(self, features):
+        """Correlation of features, (batch, channels, n_pixels), with each template at each redshift.
+
+        Returns shape (batch, n_templates, n_bins).  At bin ``k`` feature pixel ``n`` meets template pixel
+        ``n - k + n_bins``: a line at rest pixel ``r`` appears ``k`` pixels further to the red.
+        """
+        correlation = correlate(features, self.templates, self.n_fft)
+        return correlation[..., 1 : self.n_bins + 1].flip(-1)
+
+    def forward(self, x):
+        """Logits of the redshift bins and, last, of "not a quasar".
+
+        Parameters
+        ----------
+        x : `torch.Tensor`, shape (batch, 2, n_pixels)
+            Output of :func:`specz_cnn.preprocess.standardise`.
+
+        Returns
+        -------
+        `torch.Tensor`, shape (batch, n_bins + 1)
+        """
+        features = self.features(x)
+        correlation = self.lag_norm(self.correlate(features)) + self.lag_bias
+        logits = (self.direct(correlation) + self.lag(correlation)).squeeze(1) + self.bias
+        pooled = nn.functional.adaptive_avg_pool1d(features, self.n_segments).flatten(1)
+        top = correlation.topk(2, dim=2).values.flatten(1)
+        summary = torch.stack([logits.logsumexp(1), logits.amax(1)], 1)
+        other = self.other(torch.cat([pooled, 0.1 * top, 0.1 * summary], 1)) + logits.logsumexp(1, keepdim=True)
+        return torch.cat([logits, other], 1)

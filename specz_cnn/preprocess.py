@@ -1,0 +1,98 @@
+"""From flux and inverse variance on a :class:`~specz_cnn.grid.ModelGrid` to the input of a network.
+
+One function, :func:`standardise`, serves simulation, training and inference.  Everything in it is invariant when the
+flux is multiplied by a positive number (and the inverse variance by its inverse square).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+__all__ = ["PREPROCESS_VERSION", "estimate_ivar", "standardise"]
+
+#: Goes into the metadata of weights; weights made for another version are refused.
+PREPROCESS_VERSION = 1
+
+_CLIP_PASS = 6.0  # first pass: clip at this many standard deviations before the final mean and standard deviation
+_CLIP_LOW, _CLIP_HIGH = -8.0, 16.0  # final bounds; Lyman-alpha of a strong-lined quasar peaks near 10
+_WEIGHT_SCALE, _WEIGHT_CLIP = 0.25, 4.0
+
+
+def standardise(flux, ivar):
+    """Two channels that networks read: standardised flux, and how well each pixel is known.
+
+    The flux becomes ``(flux - mean) / std``, mean and standard deviation taken over good pixels with saturating
+    weights ``ivar / (ivar + <ivar>)`` after one pass of clipping, so that neither a noisy end nor a cosmic ray sets the
+    scale; it is then multiplied by the Wiener factor ``1 / (1 + noise variance)``, which keeps noisy pixels from
+    dominating.  The second channel is ``0.25 log2(1 + 1 / noise variance)``.  Both are zero where there is no data.
+
+    Parameters
+    ----------
+    flux, ivar : `torch.Tensor` or array_like, shape (batch, n_pixels)
+        Flux density and inverse variance on the model grid; ``ivar = 0`` means no data.
+
+    Returns
+    -------
+    `torch.Tensor`, float32, shape (batch, 2, n_pixels)
+        All zeros for a spectrum without good pixels or without any contrast.
+    """
+    flux = torch.as_tensor(flux, dtype=torch.float32)
+    ivar = torch.as_tensor(ivar, dtype=torch.float32)
+    good = (ivar > 0) & torch.isfinite(ivar) & torch.isfinite(flux)
+    flux = torch.where(good, flux, 0.0)
+    # Flux of any unit: bring the typical value to one before anything is squared in single precision.
+    scale = flux.abs().sum(1, keepdim=True) / good.sum(1, keepdim=True).clamp(min=1)
+    scale = torch.where(scale > 0, scale, 1.0)
+    flux = flux / scale
+    ivar = torch.where(good, ivar * scale * scale, 0.0)
+    weight = ivar / (ivar + ivar.sum(1, keepdim=True) / good.sum(1, keepdim=True).clamp(min=1) + 1e-30)
+    total = weight.sum(1, keepdim=True).clamp(min=1e-30)
+
+    def moments(values):
+        mean = (weight * values).sum(1, keepdim=True) / total
+        variance = (weight * (values - mean) ** 2).sum(1, keepdim=True) / total
+        return mean, variance.sqrt()
+
+    mean, std = moments(flux)
+    clipped = torch.minimum(torch.maximum(flux, mean - _CLIP_PASS * std), mean + _CLIP_PASS * std)
+    mean, std = moments(clipped)
+    has_contrast = std > 1e-6 * mean.abs()
+    std = torch.where(has_contrast, std, 1.0)
+    precision = ivar * std * std
+    shrink = precision / (1.0 + precision)
+    x = ((flux - mean) / std).clamp(_CLIP_LOW, _CLIP_HIGH) * shrink
+    known = (_WEIGHT_SCALE * torch.log2(1.0 + precision)).clamp(max=_WEIGHT_CLIP)
+    return torch.stack([x, known], 1) * (good & has_contrast).unsqueeze(1)
+
+
+def estimate_ivar(flux, good):
+    """A constant inverse variance from the scatter of neighbouring pixels, for spectra that come without errors.
+
+    Uses the second difference ``f[i] - (f[i-1] + f[i+1]) / 2``, whose variance is 1.5 times that of a pixel, and its
+    median absolute value, which emission lines and cosmic rays hardly move.
+
+    Parameters
+    ----------
+    flux : `~numpy.ndarray`, shape (n,)
+        Flux density.
+    good : `~numpy.ndarray` of bool, shape (n,)
+        Pixels to use.
+
+    Returns
+    -------
+    `~numpy.ndarray`, float64, shape (n,)
+        Zero where not ``good``; if the scatter is zero, the noise is taken as 1e-3 of the median absolute flux.
+    """
+    flux = np.asarray(flux, dtype=np.float64)
+    values = flux[good]
+    ivar = np.zeros(flux.shape)
+    if values.size == 0:
+        return ivar
+    sigma = 0.0
+    if values.size >= 3:
+        second = values[1:-1] - 0.5 * (values[2:] + values[:-2])
+        sigma = 1.4826 * np.median(np.abs(second)) / np.sqrt(1.5)
+    sigma = max(sigma, 1e-3 * np.median(np.abs(values)))
+    ivar[good] = 1.0 / sigma**2 if sigma > 0 else 1.0
+    return ivar
