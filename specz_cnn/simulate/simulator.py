@@ -1,0 +1,157 @@
+"""Labelled spectra by the batch: redshifts and classes drawn, spectra made, observed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from specz_cnn.grid import ModelGrid
+from specz_cnn.simulate.contaminants import galaxy_spectra, sky_spectra, star_spectra
+from specz_cnn.simulate.observe import lattice_positions, load_noise, observe_spectra
+from specz_cnn.simulate.quasars import quasar_spectra
+from specz_cnn.simulate.templates import load_templates
+
+__all__ = ["CLASSES", "SimulatedBatch", "SimulationConfig", "Simulator"]
+
+#: Class codes of simulated spectra.
+CLASSES = ("QSO", "GALAXY", "STAR", "SKY")
+
+
+@dataclass(frozen=True)
+class SimulationConfig:
+    """What the simulation holds; every ingredient has its switch.
+
+    Parameters
+    ----------
+    z_min, z_max : float
+        Redshift range of quasars.
+    dr16_fraction : float
+        Share of quasars with redshifts drawn from DR16; the rest are uniform in z.
+    class_weights : tuple of float
+        Relative numbers of quasars, galaxies, stars, blank sky.
+    recipe_weights : tuple of float
+        Relative numbers of quasars made from lines of real quasars, archetypes, parametric lines.
+    snr_min, snr_max, snr_scatter : float
+        Bounds of the S/N per native pixel, and the log-normal scatter by which DR16's distribution is widened.
+    """
+
+    z_min: float = 0.0
+    z_max: float = 7.1
+    dr16_fraction: float = 0.55
+    class_weights: tuple = (0.78, 0.09, 0.09, 0.04)
+    recipe_weights: tuple = (0.6, 0.25, 0.15)
+    snr_min: float = 0.4
+    snr_max: float = 40.0
+    snr_scatter: float = 0.25
+    extra_lines: bool = True
+    tilt: bool = True
+    reddening: bool = True
+    narrow_lines: bool = True
+    host_galaxies: bool = True
+    bal: bool = True
+    igm: bool = True
+    dla: bool = True
+    flux_calibration: bool = True
+    masked_runs: bool = True
+    sky_residuals: bool = True
+    cosmic_rays: bool = True
+
+    @classmethod
+    def from_dict(cls, values):
+        """Build from a recipe's table; an unknown key is an error."""
+        names = set(cls.__dataclass_fields__)
+        extra = set(values) - names
+        if extra:
+            raise ValueError(f"unknown simulation settings {sorted(extra)}; known are {sorted(names)}")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+    def to_dict(self):
+        """Plain dictionary for metadata."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class SimulatedBatch:
+    """One batch: ``flux, ivar`` (n, n_pixels); ``z, snr`` (n,); ``label`` index into CLASSES; ``is_bal``."""
+
+    flux: torch.Tensor
+    ivar: torch.Tensor
+    z: torch.Tensor
+    label: torch.Tensor
+    snr: torch.Tensor
+    is_bal: torch.Tensor
+
+
+class Simulator:
+    """Draws batches of labelled spectra; the same seed gives the same spectra.
+
+    Parameters
+    ----------
+    directory : path-like
+        Holds ``templates/``, ``statistics/`` and the noise file.
+    grid : ModelGrid
+    config : SimulationConfig
+    noise : str
+        Name of the file with real inverse variances in ``directory``.
+    noise_keep : array_like of bool, optional
+        Rows of the noise file to use.
+    device : str or `torch.device`
+    """
+
+    def __init__(self, directory, *, grid=None, config=None, noise="dev_spectra.npz", noise_keep=None, device="cpu"):
+        self.grid = grid or ModelGrid()
+        self.config = config or SimulationConfig()
+        self.device = torch.device(device)
+        self.library = load_templates(directory, smooth=float(self.grid.factor)).to(self.device)
+        self.noise = load_noise(Path(directory) / noise, self.grid, keep=noise_keep).to(self.device)
+        self.loglam = lattice_positions(self.grid, self.device)
+
+    def draw(self, n, seed):
+        """Simulate ``n`` spectra.
+
+        Parameters
+        ----------
+        n : int
+        seed : int
+
+        Returns
+        -------
+        SimulatedBatch
+        """
+        config, device = self.config, self.device
+        generator = torch.Generator(device).manual_seed(int(seed))
+        weights = torch.tensor(config.class_weights, device=device)
+        label = torch.multinomial(weights, n, replacement=True, generator=generator)
+        z, snr = self._draw_redshift_and_snr(n, label, generator)
+        flux = torch.empty((n, self.grid.n_pixels), device=device)
+        is_bal = torch.zeros(n, dtype=torch.bool, device=device)
+        quasar, galaxy, star, sky = (torch.nonzero(label == i)[:, 0] for i in range(4))
+        flux[quasar], is_bal[quasar] = quasar_spectra(z[quasar], self.library, self.loglam, generator, config)
+        flux[galaxy] = galaxy_spectra(z[galaxy], self.library, self.loglam, generator)
+        flux[star] = star_spectra(z[star], self.library, self.loglam, generator)
+        flux[sky] = sky_spectra(len(sky), self.loglam, generator)
+        snr[sky] = 0.3 * torch.rand(len(sky), generator=generator, device=device)
+        flux, ivar = observe_spectra(
+            flux, snr, self.noise, self.loglam, generator, config, native_per_pixel=self.grid.factor
+        )
+        return SimulatedBatch(flux, ivar, z, label, snr, is_bal)
+
+    def _draw_redshift_and_snr(self, n, label, generator):
+        config, device, library = self.config, self.device, self.library
+        pick = torch.randint(len(library.line_z), (n,), generator=generator, device=device)
+        jitter = torch.exp(0.01 * torch.randn(n, generator=generator, device=device))
+        z = (1 + library.line_z[pick]) * jitter - 1
+        inside = (z >= config.z_min) & (z < config.z_max)
+        spread = torch.rand(n, generator=generator, device=device)
+        uniform = config.z_min + (config.z_max - config.z_min) * spread
+        other = torch.rand(n, generator=generator, device=device) >= config.dr16_fraction
+        z = torch.where(other | ~inside, uniform, z)
+        again = torch.randint(len(library.line_z), (n,), generator=generator, device=device)
+        snr = library.line_snr[again] * torch.exp(config.snr_scatter * torch.randn(n, generator=generator, device=device))
+        snr = snr.clamp(config.snr_min, config.snr_max)
+        galaxy, star, sky = label == 1, label == 2, label == 3
+        z = torch.where(galaxy, 0.01 + 1.0 * spread**1.5, z)
+        z = torch.where(star, 4e-4 * torch.randn(n, generator=generator, device=device), z)
+        return torch.where(sky, 0.0, z), snr

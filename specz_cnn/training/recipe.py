@@ -1,0 +1,169 @@
+"""Recipes: TOML files that say how a set of weights was made, and how to make it again.
+
+A recipe has the tables ``[model]`` (name, architecture, arguments, bins or target), ``[simulation]``
+(:class:`~specz_cnn.simulate.SimulationConfig`), ``[training]`` (steps, batch_size, rate ...), optionally ``[real]``
+(shards of real spectra mixed in) and ``[start]`` (weights to start from).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from specz_cnn.grid import ModelGrid
+from specz_cnn.models.rnet import RNet, RNetPZ
+from specz_cnn.models.rnet_e import RNetE
+from specz_cnn.preprocess import standardise
+from specz_cnn.simulate import SimulationConfig, Simulator
+from specz_cnn.training.loop import Trainer
+from specz_cnn.training.shards import read_shards
+from specz_cnn.training.sources import Examples, MixedSource, ShardSource, SimulatedSource
+
+__all__ = ["Recipe", "build_trainer", "packaged_recipes", "read_recipe"]
+
+_NETWORKS = {"RNet": RNet, "RNetPZ": RNetPZ, "RNetE": RNetE}
+_TABLES = {"model", "simulation", "training", "real", "start", "validation"}
+_VALIDATION_SEED = 987_654_321
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A parsed recipe; see the module's text for the tables."""
+
+    model: dict
+    training: dict
+    simulation: SimulationConfig = field(default_factory=SimulationConfig)
+    real: dict = field(default_factory=dict)
+    start: dict = field(default_factory=dict)
+    validation: dict = field(default_factory=dict)
+    text: str = ""
+
+    @property
+    def grid(self):
+        """The model grid."""
+        return ModelGrid(**self.model.get("grid", {}))
+
+    def build_network(self):
+        """The network with random weights, from the recipe's seed."""
+        torch.manual_seed(self.training.get("seed", 0))
+        return _NETWORKS[self.model["architecture"]](**self.model.get("arguments", {}))
+
+
+def packaged_recipes():
+    """Paths of the recipes of the packaged weights, by name."""
+    folder = Path(__file__).parent / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def read_recipe(path):
+    """Read a recipe from a path, or a packaged one by its name.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither such a file nor such a packaged recipe.
+    ValueError
+        If a table or a setting is unknown.
+    """
+    path = Path(path)
+    if not path.exists():
+        known = packaged_recipes()
+        if str(path) not in known:
+            raise FileNotFoundError(f"no recipe {path}; packaged ones are {', '.join(known)}")
+        path = known[str(path)]
+    text = path.read_text()
+    tables = tomllib.loads(text)
+    extra = set(tables) - _TABLES
+    if extra:
+        raise ValueError(f"{path}: unknown tables {sorted(extra)}")
+    if tables.get("model", {}).get("architecture") not in _NETWORKS:
+        raise ValueError(f"{path}: [model] architecture must be one of {sorted(_NETWORKS)}")
+    simulation = SimulationConfig.from_dict(tables.pop("simulation", {}))
+    return Recipe(simulation=simulation, text=text, **tables)
+
+
+def build_trainer(recipe, data, directory, *, device="cpu", noise_keep=None):
+    """The trainer of a recipe.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    data : path-like
+        Directory with ``templates/``, ``statistics/`` and the noise file.
+    directory : path-like
+        Run directory.
+    device : str
+    noise_keep : array_like of bool, optional
+        Rows of the noise file to use; by default those outside the validation half.
+
+    Returns
+    -------
+    Trainer
+    """
+    settings = dict(recipe.training)
+    batch_size, seed = settings.pop("batch_size"), settings.pop("seed", 0)
+    network = recipe.build_network()
+    if recipe.start:
+        start_from(network, recipe.start)
+    noise = Path(data) / "dev_spectra.npz"
+    if noise_keep is None and noise.exists():
+        noise_keep = outside_validation(noise)
+    simulator = Simulator(
+        data, grid=recipe.grid, config=recipe.simulation, noise_keep=noise_keep, device=device
+    )
+    real = dict(recipe.real)
+    n_real = real.pop("per_batch", 0)
+    sources = []
+    if n_real < batch_size:
+        sources.append(SimulatedSource(simulator, batch_size - n_real, seed))
+    if n_real:
+        shards = real.pop("shards")
+        sources.append(ShardSource(shards, n_real, seed, device=device, **real))
+    source = sources[0] if len(sources) == 1 else MixedSource(sources)
+    made = simulator.draw(recipe.validation.get("n_simulated", 2048), _VALIDATION_SEED)
+    validation = {"simulated": Examples(standardise(made.flux, made.ivar), made.z, made.label == 0)}
+    if "shards" in recipe.validation:
+        flux, ivar, labels = read_shards(recipe.validation["shards"])
+        z, quasar = torch.from_numpy(labels["z"].astype(np.float32)), torch.from_numpy(labels["is_quasar"].copy())
+        x = standardise(flux, ivar)
+        validation["real"] = Examples(x.to(device), z.to(device), quasar.to(device))
+    return Trainer(
+        network,
+        source,
+        directory,
+        bins=recipe.model.get("bins"),
+        target=recipe.model.get("target"),
+        validation=validation,
+        device=device,
+        **settings,
+    )
+
+
+def outside_validation(path):
+    """Rows of a labelled file that do not belong to the validation half."""
+    from specz_cnn.evaluate.split import split_half
+
+    with np.load(path) as data:
+        return np.asarray(split_half(data["group"])) != "validation"
+
+
+def start_from(network, start):
+    """Copy parameters from packaged or trained weights whose name begins with one of ``start["prefixes"]``."""
+    path = Path(start["weights"])
+    if path.suffix == ".pt":
+        state = torch.load(path, weights_only=True)["averaged"]
+    else:
+        from specz_cnn.models.registry import load_model
+
+        state = load_model(start["weights"]).state_dict()
+    prefixes = tuple(start.get("prefixes", [""]))
+    wanted = {name: value.float() for name, value in state.items() if name.startswith(prefixes)}
+    missing, unexpected = network.load_state_dict(wanted, strict=False)
+    if unexpected:
+        raise ValueError(f"{path} has parameters {unexpected} that the network lacks")
+    if len(missing) == len(network.state_dict()):
+        raise ValueError(f"{path} has no parameter with a prefix in {prefixes}")

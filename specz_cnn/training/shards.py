@@ -1,0 +1,109 @@
+"""Real spectra as memory-mapped shards on a model grid, for training and validation.
+
+A shard is three ``.npy`` files: ``NAME-flux.npy`` and ``NAME-ivar.npy`` (n, n_pixels), and ``NAME-labels.npy``, a
+structured array with ``plate, mjd, fiber, z, is_quasar, snr, weight``.  ``shards.json`` lists the finished ones, with the
+grid.  Writing resumes after the last finished shard.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["LABEL_DTYPE", "ShardWriter", "read_shards"]
+
+LABEL_DTYPE = np.dtype(
+    [
+        ("plate", "i4"),
+        ("mjd", "i4"),
+        ("fiber", "i4"),
+        ("z", "f8"),
+        ("is_quasar", "?"),
+        ("snr", "f4"),
+        ("weight", "f4"),
+    ]
+)
+
+
+class ShardWriter:
+    """Append spectra to a directory of shards.
+
+    Parameters
+    ----------
+    directory : path-like
+    grid : ModelGrid
+    shard_size : int
+        Spectra per shard.
+
+    Attributes
+    ----------
+    n_finished : int
+        Spectra in finished shards: a resumed run skips as many inputs.
+    """
+
+    def __init__(self, directory, grid, *, shard_size=8192):
+        self.directory, self.grid, self.shard_size = Path(directory), grid, shard_size
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._index = self.directory / "shards.json"
+        self._names, self.n_finished = [], 0
+        if self._index.exists():
+            info = json.loads(self._index.read_text())
+            if info["grid"] != grid.to_dict():
+                raise ValueError(f"{self.directory} holds shards of another grid: {info['grid']}")
+            self._names, self.n_finished = info["shards"], info["n_inputs"]
+        self._flux, self._ivar, self._labels, self._inputs = [], [], [], 0
+
+    def add(self, flux, ivar, label):
+        """Add one spectrum on the grid with its label, a tuple in the order of ``LABEL_DTYPE``; None skips an input."""
+        self._inputs += 1
+        if label is not None:
+            # Scaled to a typical flux of one, so that half precision holds any unit.
+            good = ivar > 0
+            scale = np.abs(flux[good]).mean() if good.any() else 1.0
+            scale = scale if scale > 0 else 1.0
+            self._flux.append(np.clip(flux / scale, -6e4, 6e4).astype(np.float16))
+            self._ivar.append(np.clip(ivar * scale**2, 0, 6e4).astype(np.float16))
+            self._labels.append(label)
+        if len(self._labels) == self.shard_size:
+            self.flush()
+
+    def flush(self):
+        """Write what is pending as a shard, and the index; both by renaming a temporary file."""
+        if self._labels:
+            name = f"shard-{len(self._names):05d}"
+            labels = np.array([tuple(x) for x in self._labels], LABEL_DTYPE)
+            for kind, values in (("flux", np.stack(self._flux)), ("ivar", np.stack(self._ivar)), ("labels", labels)):
+                _save(self.directory / f"{name}-{kind}.npy", values)
+            self._names.append(name)
+        self.n_finished += self._inputs
+        self._flux, self._ivar, self._labels, self._inputs = [], [], [], 0
+        info = {
+            "grid": self.grid.to_dict(),
+            "pixel_step": self.grid.step,
+            "shards": self._names,
+            "n_inputs": self.n_finished,
+        }
+        temporary = self._index.with_suffix(".part")
+        temporary.write_text(json.dumps(info, indent=1))
+        os.replace(temporary, self._index)
+
+
+def _save(path, values):
+    temporary = path.with_suffix(".part")
+    with open(temporary, "wb") as file:
+        np.save(file, values)
+    os.replace(temporary, path)
+
+
+def read_shards(directory):
+    """All spectra of a (small) directory of shards: flux, ivar (n, n_pixels) float32, labels."""
+    directory = Path(directory)
+    names = json.loads((directory / "shards.json").read_text())["shards"]
+    flux, ivar = (
+        np.concatenate([np.load(directory / f"{name}-{kind}.npy") for name in names]).astype(np.float32)
+        for kind in ("flux", "ivar")
+    )
+    return flux, ivar, np.concatenate([np.load(directory / f"{name}-labels.npy") for name in names])
