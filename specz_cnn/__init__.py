@@ -1,0 +1,97 @@
+"""Redshifts of quasar spectra with convolutional neural networks.
+
+Importing the package registers the "SDSS spec-lite" loader with specutils.  The networks (torch), access to SDSS
+(astroquery) and figures (matplotlib) are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from specz_cnn.config import conf
+from specz_cnn.io import SpecLiteError, SpectrumArrays, read_arrays, read_spec_lite, write_spec_lite
+
+if TYPE_CHECKING:
+    from specz_cnn import (
+        evaluate,
+        io,
+        models,
+        plotting,
+        report,
+        sdss,
+        simulate,
+        survey,
+        training,
+    )
+    from specz_cnn.flags import RedshiftFlag, decode_flags
+    from specz_cnn.grid import ModelGrid
+    from specz_cnn.models import list_models, load_model
+    from specz_cnn.redshift import fit_redshift_cnn, fit_redshifts_cnn
+    from specz_cnn.results import RedshiftResult
+
+__version__ = "0.1.0"
+
+# Public name: the module that defines it, imported at first use.
+_LAZY = {
+    "ModelGrid": "grid",
+    "RedshiftFlag": "flags",
+    "RedshiftResult": "results",
+    "decode_flags": "flags",
+    "fit_redshift_cnn": "redshift",
+    "fit_redshifts_cnn": "redshift",
+    "list_models": "models",
+    "load_model": "models",
+}
+_SUBPACKAGES = (
+    "evaluate",
+    "io",
+    "models",
+    "plotting",
+    "report",
+    "sdss",
+    "simulate",
+    "survey",
+    "training",
+)
+
+__all__ = [
+    "ModelGrid",
+    "RedshiftFlag",
+    "RedshiftResult",
+    "SpecLiteError",
+    "SpectrumArrays",
+    "__version__",
+    "conf",
+    "decode_flags",
+    "evaluate",
+    "fit_redshift_cnn",
+    "fit_redshifts_cnn",
+    "io",
+    "list_models",
+    "load_model",
+    "models",
+    "plotting",
+    "read_arrays",
+    "read_spec_lite",
+    "report",
+    "sdss",
+    "simulate",
+    "survey",
+    "training",
+    "write_spec_lite",
+]
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in _SUBPACKAGES:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

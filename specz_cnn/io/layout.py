@@ -1,0 +1,350 @@
+"""What is where in a spec-lite file, found by content, and its reading through `astropy.io.fits`.
+
+The coadded spectrum is the first table with columns ``flux``, ``loglam`` and ``ivar``; the row of the survey's catalogue
+is the first table with ``class``, ``z``, ``z_err`` and ``zwarning``.  Names of HDUs do not count (some files have none),
+nor does the case of column names.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from specz_cnn.io.arrays import SpectrumArrays
+from specz_cnn.io.bitmask import bad_pixels
+
+__all__ = [
+    "COADD_COLUMNS",
+    "SPECOBJ_COLUMNS",
+    "SpecLiteError",
+    "identity_from",
+    "make_arrays",
+    "open_spec_lite",
+    "read_arrays_astropy",
+    "read_columns",
+    "read_specobj",
+    "to_text",
+]
+
+#: Columns without which a table is not a coadded spectrum.
+COADD_COLUMNS = ("flux", "loglam", "ivar")
+#: Columns by which the row of the survey's catalogue is known.
+SPECOBJ_COLUMNS = ("class", "z", "z_err", "zwarning")
+
+_FILE_NAME = re.compile(r"spec-(\d{4,6})-(\d{5})-(\d{4,})\.fits")
+
+# No compression that a FITS reader undoes makes real data this much smaller; gzip cannot.
+_MAX_COMPRESSION = 1100
+
+
+class SpecLiteError(OSError, ValueError):
+    """A file that is damaged, or no spec-lite file; the message says which file and why.
+
+    It is both an `OSError` and a `ValueError`: callers need not tell a broken file from a wrong one.
+    """
+
+    def __init__(self, path, reason):
+        super().__init__(f"{path}: {reason}")
+        self.path = str(path)
+        self.reason = str(reason)
+
+    def __reduce__(self):
+        # Exceptions are rebuilt from args, which hold one message here: worker processes send these errors home.
+        return type(self), (self.path, self.reason)
+
+    def __str__(self):
+        return f"{self.path}: {self.reason}"
+
+
+@contextmanager
+def open_spec_lite(file):
+    """Open a file with astropy; whatever goes wrong inside the ``with`` block becomes a :class:`SpecLiteError`.
+
+    Parameters
+    ----------
+    file : path-like, file-like or `~astropy.io.fits.HDUList`
+        An open `~astropy.io.fits.HDUList` is left open.
+
+    Yields
+    ------
+    `~astropy.io.fits.HDUList`
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    SpecLiteError
+        For every other failure.
+    """
+    name = getattr(file, "name", file if isinstance(file, str | os.PathLike) else "<open file>")
+    try:
+        with warnings.catch_warnings():
+            # Damage is judged below, by the sizes; headers of SDSS offend against details of the standard.
+            warnings.simplefilter("ignore")
+            if isinstance(file, fits.HDUList):
+                name = file.filename() or name
+                yield file
+            else:
+                hdulist = fits.open(file, memmap=False)
+                try:
+                    yield hdulist
+                finally:
+                    hdulist.close(closed=not hasattr(file, "read"))  # who opened a file closes it
+    except (SpecLiteError, FileNotFoundError, MemoryError):
+        raise
+    except Exception as error:
+        raise SpecLiteError(name, str(error) or type(error).__name__) from error
+
+
+def _column_names(hdu):
+    return [str(name).lower() for name in hdu.columns.names]
+
+
+def find_table(hdulist, wanted):
+    """First binary table with all wanted columns (lower case), or None."""
+    index = 1
+    while True:
+        try:
+            hdu = hdulist[index]  # reads headers only as far as this one
+        except IndexError:
+            return None
+        if isinstance(hdu, fits.BinTableHDU) and set(wanted) <= set(_column_names(hdu)):
+            return hdu
+        index += 1
+
+
+def _check_size(hdu, path):
+    """Refuse a table that says it is larger than the file: astropy would allocate first and read afterwards."""
+    info = hdu.fileinfo() or {}
+    file = info.get("file")
+    if file is None or "datLoc" not in info:
+        return
+    needed = info["datLoc"] + hdu.header["NAXIS1"] * hdu.header["NAXIS2"] + hdu.header.get("PCOUNT", 0)
+    if file.compression:
+        available = _MAX_COMPRESSION * os.path.getsize(file.name) if file.name else needed
+    else:
+        available = file.size
+    if needed > available:
+        raise SpecLiteError(path, f"truncated: {needed} bytes needed, {available} there")
+
+
+def _native(array):
+    """An array of its own in native byte order."""
+    array = np.asarray(array)
+    return array.astype(array.dtype.newbyteorder("="), copy=True)
+
+
+def read_columns(hdulist, path):
+    """All columns of the coadded spectrum.
+
+    Parameters
+    ----------
+    hdulist : `~astropy.io.fits.HDUList`
+    path : path-like
+        For messages.
+
+    Returns
+    -------
+    dict
+        Lower-case column name: `~numpy.ndarray` of shape (n,), native byte order.
+
+    Raises
+    ------
+    SpecLiteError
+        If there is no such table, it is cut off, or it is empty.
+    """
+    hdu = find_table(hdulist, COADD_COLUMNS)
+    if hdu is None:
+        raise SpecLiteError(path, "no table with columns flux, loglam and ivar")
+    _check_size(hdu, path)
+    names = _column_names(hdu)
+    columns = {}
+    for name, column in zip(names, hdu.columns, strict=True):
+        if name not in columns:
+            columns[name] = _native(hdu.data[column.name])
+    check_columns(columns, path)
+    return columns
+
+
+def check_columns(columns, path):
+    """Refuse columns that are no spectrum."""
+    n = len(columns["flux"])
+    if n == 0:
+        raise SpecLiteError(path, "the spectrum has no pixels")
+    for name in COADD_COLUMNS:
+        column = columns[name]
+        if column.shape != (n,) or column.dtype.kind not in "fiu":
+            raise SpecLiteError(path, f"column {name} does not hold one number a pixel")
+    check_loglam(columns["loglam"], path)
+
+
+def check_loglam(loglam, path):
+    """Refuse wavelengths that are not finite, do not ascend, or are no log10 of Angstrom."""
+    if not (np.isfinite(loglam).all() and (loglam[1:] > loglam[:-1]).all()):
+        raise SpecLiteError(path, "loglam is not finite or does not ascend")
+    if loglam[0] < 0 or loglam[-1] > 10:
+        raise SpecLiteError(path, f"loglam from {loglam[0]:g} to {loglam[-1]:g} is no log10 of Angstrom")
+
+
+def to_text(value):
+    """Text of a FITS string, which may come as bytes, padded."""
+    if isinstance(value, bytes):
+        value = value.decode("ascii", "replace")
+    return str(value).replace("\0", " ").strip()
+
+
+def read_specobj(hdulist, path):
+    """The row of the survey's catalogue.
+
+    Parameters
+    ----------
+    hdulist : `~astropy.io.fits.HDUList`
+    path : path-like
+        For messages.
+
+    Returns
+    -------
+    dict
+        Lower-case column name: value (numbers, strings without padding, or small arrays).  Empty if the file has none.
+
+    Raises
+    ------
+    SpecLiteError
+        If the table is cut off.
+    """
+    hdu = find_table(hdulist, SPECOBJ_COLUMNS)
+    if hdu is None:
+        _check_tail(hdulist, path)
+        return {}
+    _check_size(hdu, path)
+    if len(hdu.data) == 0:
+        return {}
+    row = {}
+    for name, column in zip(_column_names(hdu), hdu.columns, strict=True):
+        value = hdu.data[column.name][0]
+        if isinstance(value, str | bytes):
+            value = to_text(value)
+        elif isinstance(value, np.ndarray):
+            value = _native(value)
+        else:
+            value = value.item()
+        row.setdefault(name, value)
+    return row
+
+
+def _check_tail(hdulist, path):
+    """An HDU whose header is cut off is invisible to astropy; the bytes that it left behind give it away."""
+    info = hdulist[-1].fileinfo() or {}
+    file = info.get("file")
+    if file is None or file.compression:
+        return
+    end = info["datLoc"] + info["datSpan"]
+    if file.size > end:
+        file.seek(end)
+        if file.read(8) == b"XTENSION":
+            raise SpecLiteError(path, "truncated in the header of an HDU")
+
+
+def _number(convert, value, unknown):
+    """A number of a header or table, which may also be a string, empty or absent."""
+    try:
+        return convert(value)
+    except (TypeError, ValueError):
+        return unknown
+
+
+def identity_from(path, header, row):
+    """Name, place and pipeline redshift of a spectrum.
+
+    The catalogue row counts most, then the primary header, then the file's name.  ``RA`` and ``DEC`` of the header are
+    never used: they are the telescope's, not the object's.
+
+    Parameters
+    ----------
+    path : path-like
+    header, row : mapping
+        Primary header (upper-case keywords), catalogue row (lower-case names, may be empty).
+
+    Returns
+    -------
+    dict
+        The fields of :class:`~specz_cnn.io.SpectrumArrays` other than its arrays.
+    """
+    match = _FILE_NAME.search(Path(path).name)
+    named = dict(zip(("plate", "mjd", "fiber"), match.groups(), strict=True)) if match else {}
+    sources = {
+        "plate": (row.get("plate"), header.get("PLATEID"), named.get("plate")),
+        "mjd": (row.get("mjd"), header.get("MJD"), named.get("mjd")),
+        "fiber": (row.get("fiberid"), header.get("FIBERID"), named.get("fiber")),
+    }
+    identity = {"file": str(path)}
+    for name, values in sources.items():
+        numbers = (_number(int, value, -1) for value in values)
+        identity[name] = next((number for number in numbers if number > 0), -1)
+    for name, plug in (("ra", "plug_ra"), ("dec", "plug_dec")):
+        values = (row.get(plug), row.get(name), header.get(plug.upper()))
+        numbers = (_number(float, value, np.nan) for value in values)
+        identity[name] = next((number for number in numbers if np.isfinite(number)), np.nan)
+    identity["z_pipe"] = _number(float, row.get("z"), np.nan)
+    identity["z_pipe_err"] = _number(float, row.get("z_err"), np.nan)
+    identity["class_pipe"] = to_text(row.get("class", ""))
+    identity["zwarning_pipe"] = _number(int, row.get("zwarning"), -1)
+    return identity
+
+
+def make_arrays(columns, identity, *, mask="default"):
+    """Columns of a coadded spectrum as :class:`~specz_cnn.io.SpectrumArrays`.
+
+    Parameters
+    ----------
+    columns : dict of `~numpy.ndarray`
+        At least flux, loglam and ivar.
+    identity : dict
+        See :func:`identity_from`.
+    mask : {"ivar", "default", "hard"} or int
+        Mask policy, see :func:`~specz_cnn.io.bad_pixels`.
+
+    Returns
+    -------
+    SpectrumArrays
+    """
+    with np.errstate(over="ignore"):
+        flux = columns["flux"].astype(np.float32)
+        ivar = columns["ivar"].astype(np.float32)
+    ivar[bad_pixels(flux, ivar, columns.get("and_mask"), policy=mask)] = 0
+    return SpectrumArrays(columns["loglam"].astype(np.float64), flux, ivar, **identity)
+
+
+def read_arrays_astropy(path, *, mask="default", pipeline=True):
+    """Read a spec-lite file with `astropy.io.fits`; the same as :func:`~specz_cnn.io.read_arrays`, but slower.
+
+    Parameters
+    ----------
+    path : path-like
+    mask : {"ivar", "default", "hard"} or int
+        Mask policy, see :func:`~specz_cnn.io.bad_pixels`.
+    pipeline : bool
+        Whether to read the row of the survey's catalogue.
+
+    Returns
+    -------
+    SpectrumArrays
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    SpecLiteError
+        If the file is damaged or no spec-lite file.
+    """
+    with open_spec_lite(path) as hdulist:
+        columns = read_columns(hdulist, path)
+        row = read_specobj(hdulist, path) if pipeline else {}
+        identity = identity_from(path, hdulist[0].header, row)
+    return make_arrays(columns, identity, mask=mask)

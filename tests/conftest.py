@@ -1,0 +1,38 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Shared machines are slow at times; a test must not fail for that.
+settings.register_profile("specz_cnn", deadline=None, max_examples=50)
+settings.load_profile("specz_cnn")
+
+
+@pytest.fixture(scope="session")
+def data_dir():
+    """Directory of real spectra and templates, not part of the repository.
+
+    The environment variable ``SPECZ_CNN_TEST_DATA`` names it; otherwise it is ``../shared/data`` next to the checkout.
+    """
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    path = Path(os.environ.get("SPECZ_CNN_TEST_DATA", default))
+    if not path.is_dir():
+        pytest.skip("no directory of real test data (set SPECZ_CNN_TEST_DATA)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def spectra_dir(data_dir):
+    """Directory of real SDSS files, ``spec-PLATE-MJD-FIBER.fits``."""
+    return data_dir / "spectra"
+
+
+@pytest.fixture(scope="session")
+def spectrum_paths(spectra_dir):
+    """Paths of all real SDSS files, sorted."""
+    return sorted(spectra_dir.glob("spec-*.fits"))
