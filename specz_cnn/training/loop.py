@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from specz_cnn.training.targets import redshift_cross_entropy, regression_loss
+from specz_cnn.training.targets import ordinal_loss, redshift_cross_entropy, regression_loss
 
 __all__ = ["Trainer", "redshift_metrics"]
 
@@ -49,6 +49,14 @@ def point_estimate(output, step=None, mean=None, std=None):
     return torch.expm1(step * ((weight * bins).sum(1) + 0.5))
 
 
+def _decode_thermometer(layer, ordinal, target):
+    """Set a linear layer to the sum of a thermometer code's units, standardised."""
+    step = (ordinal["high"] - ordinal["low"]) / layer.in_features
+    with torch.no_grad():
+        layer.weight.fill_(step / target["std"])
+        layer.bias.fill_((ordinal["low"] - target["mean"]) / target["std"])
+
+
 class Trainer:
     """Train a network from a source of examples.
 
@@ -73,6 +81,9 @@ class Trainer:
         ``{"mean": m, "std": s}`` of ln(1 + z) for regression.
     target_width : float
         Standard deviation of the target over bins.
+    ordinal : dict or None
+        ``{"low": a, "high": b, "weight": w}``: for regression, ask the units of ``fc2`` for the thermometer code of
+        ln(1 + z) between a and b, with weight w in the loss, and let ``fc3`` start as its decoder.
     freeze : sequence of str
         Prefixes of parameters that stay as they are.
     validation : dict of name -> Examples
@@ -93,6 +104,7 @@ class Trainer:
         bins=None,
         target=None,
         target_width=0.8,
+        ordinal=None,
         freeze=(),
         validation=None,
         checkpoint_every=500,
@@ -104,6 +116,9 @@ class Trainer:
         self.rate, self.warmup, self.average = rate, warmup, average
         self.bins, self.target, self.target_width = bins, target, target_width
         self.validation, self.checkpoint_every = validation or {}, checkpoint_every
+        self.ordinal = ordinal
+        if ordinal:
+            _decode_thermometer(self.network.fc3, ordinal, target)
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(not name.startswith(tuple(freeze)) if freeze else True)
         decay = [p for p in self.network.parameters() if p.requires_grad and p.dim() > 1]
@@ -126,14 +141,27 @@ class Trainer:
 
     def loss(self, examples):
         """Mean loss of a batch."""
+        if self.ordinal:
+            return self._ordinal_loss(examples)
         output = self.network(examples.x)
         if self.bins:
             values = redshift_cross_entropy(
                 output, examples.z, examples.is_quasar, self.bins["step"], width=self.target_width
             )
             return values.mean()
-        values = regression_loss(output, examples.z, examples.is_quasar, self.target["mean"], self.target["std"])
-        return values.sum() / examples.is_quasar.sum().clamp(min=1)
+        count = examples.is_quasar.sum().clamp(min=1)
+        mean, std = self.target["mean"], self.target["std"]
+        return regression_loss(output, examples.z, examples.is_quasar, mean, std).sum() / count
+
+    def _ordinal_loss(self, examples):
+        code = self.network.fc2(self.network.trunk(examples.x))
+        output = self.network.fc3(code)
+        count = examples.is_quasar.sum().clamp(min=1)
+        low, high = self.ordinal["low"], self.ordinal["high"]
+        mean, std = self.target["mean"], self.target["std"]
+        loss = regression_loss(output, examples.z, examples.is_quasar, mean, std)
+        loss = loss + self.ordinal["weight"] * ordinal_loss(code, examples.z, examples.is_quasar, low, high)
+        return loss.sum() / count
 
     def run(self, *, progress=None, max_seconds=math.inf):
         """Train to the last step, or until time is up; resumable either way.

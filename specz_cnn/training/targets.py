@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["redshift_cross_entropy", "regression_loss"]
+__all__ = ["ordinal_loss", "redshift_cross_entropy", "regression_loss", "thermometer"]
 
 _WINDOW = 4  # bins on either side of the truth that receive target probability
 
@@ -56,3 +56,30 @@ def regression_loss(output, z, is_quasar, mean, std):
     # beta: quadratic within about 0.005 in ln(1 + z), 1500 km/s; beyond, outliers pull with constant force.
     loss = torch.nn.functional.smooth_l1_loss(output[:, 0], target.float(), beta=0.005 / std, reduction="none")
     return torch.where(is_quasar, loss, 0.0)
+
+
+def thermometer(value, low, high, n_units):
+    """Ramp code of a number: unit ``j`` rises from 0 to 1 while the value crosses step ``j`` of the range.
+
+    The sum of the units is the number itself, in steps from ``low``; each unit asks a question that a network learns
+    as easily as a class: is the redshift above this one? (Ordinal regression; Frank E., Hall M. 2001, ECML, 145.)
+
+    Parameters
+    ----------
+    value : `torch.Tensor`, shape (batch,)
+    low, high : float
+        Range of the code.
+    n_units : int
+
+    Returns
+    -------
+    `torch.Tensor`, shape (batch, n_units)
+    """
+    place = (value - low) / (high - low) * n_units
+    return (place[:, None] - torch.arange(n_units, device=value.device)).clamp(0.0, 1.0)
+
+
+def ordinal_loss(activations, z, is_quasar, low, high):
+    """Squared distance of activations, shape (batch, n_units), from the thermometer code of ln(1 + z)."""
+    code = thermometer(torch.log1p(z.float()), low, high, activations.shape[1])
+    return torch.where(is_quasar, ((activations - code) ** 2).sum(1), 0.0)
