@@ -1,0 +1,42 @@
+"""The networks: RNet as published, RNet with p(z), the equivariant RNet-E, and the registry of trained weights."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from specz_cnn.models.registry import (
+    ModelInfo,
+    WeightsError,
+    list_models,
+    load_model,
+    model_info,
+    package_model,
+    save_model,
+)
+
+if TYPE_CHECKING:
+    from specz_cnn.models.rnet import RNet, RNetPZ
+    from specz_cnn.models.rnet_e import RNetE
+
+__all__ = [
+    "ModelInfo",
+    "RNet",
+    "RNetE",
+    "RNetPZ",
+    "WeightsError",
+    "list_models",
+    "load_model",
+    "model_info",
+    "package_model",
+    "save_model",
+]
+
+# The networks import torch, which takes a second; the registry does not.
+_LAZY = {"RNet": "rnet", "RNetPZ": "rnet", "RNetE": "rnet_e"}
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

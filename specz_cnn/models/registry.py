@@ -1,0 +1,505 @@
+"""Networks on disk: safetensors files that carry everything needed to use them, and the registry of the packaged ones.
+
+A weights file is a safetensors file whose metadata hold one JSON document: the architecture and its arguments, the
+wavelength grid, the version of the preprocessing, the redshift bins (or the target of a regression), the range, the
+calibration, and how the network was made.  Loading is strict: every tensor must have the name and shape that the
+architecture asks for, and the SHA-256 of the tensors must be the one in the metadata.  Pickles are never read.
+
+``weights/index.json`` lists the packaged files with the SHA-256 of each, and says which tag a name stands for.  A tag
+never changes what it means; a name may move to a newer tag.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import threading
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from specz_cnn.grid import ModelGrid
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "WEIGHTS_DIRECTORY",
+    "ModelInfo",
+    "WeightsError",
+    "cached_model",
+    "list_models",
+    "load_model",
+    "model_info",
+    "package_model",
+    "resolve_model",
+    "save_model",
+]
+
+#: Version of the metadata; files of another version are refused.
+SCHEMA_VERSION = 1
+
+#: Where the packaged weights lie.
+WEIGHTS_DIRECTORY = Path(__file__).with_name("weights")
+
+_METADATA_KEY = "specz_cnn"
+_MAX_HEADER = 16 * 2**20  # bytes; ours are about 20 kB
+_MAX_PIXELS = 100_000
+_ARCHITECTURES = {"RNet": "rnet", "RNetPZ": "rnet", "RNetE": "rnet_e"}  # class: module
+
+
+class WeightsError(ValueError):
+    """A weights file that is damaged, altered, unknown, or of another kind."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Everything about a network but its parameters.
+
+    Parameters
+    ----------
+    name : str
+        What people call it, for example ``"rnet-e"``.
+    tag : str
+        The name of exactly these weights, for example ``"rnet-e-1"``; a tag is never given twice.
+    architecture : str
+        Class of the network: ``"RNet"``, ``"RNetPZ"`` or ``"RNetE"``.
+    arguments : dict
+        Keyword arguments of the class.
+    grid : dict
+        Arguments of the `~specz_cnn.grid.ModelGrid` of the input.
+    bins : dict or None
+        ``{"n": K, "step": width in ln(1 + z)}``: the K redshift bins of the output, the first from z = 0.
+    target : dict or None
+        ``{"mean": m, "std": s}`` for a network that returns ``(ln(1 + z) - m) / s``.  Exactly one of ``bins`` and
+        ``target`` is given.
+    z_range : tuple of float
+        Redshifts the network was trained for.
+    calibration : dict
+        See `specz_cnn.posterior`; empty means the identity.
+    recipe, data, metrics : dict
+        How it was trained, on what, and how well it does.
+    seed : int or None
+        Seed of the training.
+    description, licence : str
+        A sentence for `list` commands; the licence of the weights.
+    preprocess_version, schema : int
+        Versions of the preprocessing and of the metadata.
+    package_version, created : str
+        Version of the package that wrote the file, and when (UTC, ISO).
+    sha256 : str
+        SHA-256 of the tensors as stored.
+    """
+
+    name: str
+    tag: str
+    architecture: str
+    arguments: dict
+    grid: dict
+    bins: dict | None = None
+    target: dict | None = None
+    z_range: tuple = (0.0, 7.1)
+    calibration: dict = field(default_factory=dict)
+    recipe: dict = field(default_factory=dict)
+    data: dict = field(default_factory=dict)
+    metrics: dict = field(default_factory=dict)
+    seed: int | None = None
+    description: str = ""
+    licence: str = "BSD-3-Clause"
+    preprocess_version: int = 1
+    schema: int = SCHEMA_VERSION
+    package_version: str = ""
+    created: str = ""
+    sha256: str = ""
+
+    @classmethod
+    def from_json(cls, text):
+        """Read and check the JSON document of a weights file.
+
+        Raises
+        ------
+        WeightsError
+            With the reason, if it is not one that this version can use.
+        """
+        try:
+            values = json.loads(text)
+        except (TypeError, ValueError) as error:
+            raise WeightsError(f"its metadata are not JSON ({error})") from None
+        if not isinstance(values, dict):
+            raise WeightsError("its metadata are not a JSON object")
+        if values.get("schema") != SCHEMA_VERSION:
+            raise WeightsError(f"it has metadata of schema {values.get('schema')!r}, not {SCHEMA_VERSION}")
+        unknown = set(values) - {f.name for f in fields(cls)}
+        missing = {"name", "tag", "architecture", "arguments", "grid", "preprocess_version", "sha256"} - set(
+            values
+        )
+        if unknown or missing:
+            raise WeightsError(f"its metadata lack {sorted(missing)} or have unknown {sorted(unknown)}")
+        try:
+            info = cls(**{**values, "z_range": tuple(map(float, values.get("z_range", (0.0, 7.1))))})
+            info.check()
+        except (TypeError, AttributeError, KeyError) as error:
+            raise WeightsError(f"its metadata are malformed ({error})") from None
+        return info
+
+    def to_json(self):
+        """The JSON document, compact, keys sorted."""
+        return json.dumps(_plain(asdict(self)), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    def check(self):
+        """Raise `WeightsError` if the parts do not fit together."""
+        if self.architecture not in _ARCHITECTURES:
+            raise WeightsError(f"architecture {self.architecture!r} is none of {sorted(_ARCHITECTURES)}")
+        n_pixels = self.grid["n_pixels"]
+        if not 1 <= n_pixels <= _MAX_PIXELS or n_pixels != self.arguments.get("n_pixels", n_pixels):
+            raise WeightsError(f"grid {self.grid} does not fit arguments {self.arguments}")
+        if (self.bins is None) == (self.target is None):
+            raise WeightsError("exactly one of bins and target must be given")
+        if self.bins is not None and not (0 < self.bins["n"] <= _MAX_PIXELS and self.bins["step"] > 0):
+            raise WeightsError(f"impossible redshift bins {self.bins}")
+        if self.target is not None and not self.target["std"] > 0:
+            raise WeightsError(f"impossible target {self.target}")
+        low, high = self.z_range
+        if not -1 < low < high:
+            raise WeightsError(f"impossible redshift range {self.z_range}")
+
+    @property
+    def model_grid(self):
+        """The `~specz_cnn.grid.ModelGrid` of the input."""
+        return ModelGrid(**self.grid)
+
+
+def _plain(value):
+    """The same in types that JSON knows; numbers that are not finite become null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _network(info):
+    """The network of an info, with parameters that are shapes only (on torch's "meta" device)."""
+    from importlib import import_module
+
+    import torch
+
+    from specz_cnn.preprocess import PREPROCESS_VERSION
+
+    if info.preprocess_version != PREPROCESS_VERSION:
+        raise WeightsError(
+            f"it was made for preprocessing {info.preprocess_version}, this is {PREPROCESS_VERSION}"
+        )
+    cls = getattr(import_module(f"specz_cnn.models.{_ARCHITECTURES[info.architecture]}"), info.architecture)
+    with torch.device("meta"):
+        return cls(**{"n_pixels": info.grid["n_pixels"], **info.arguments})
+
+
+def _tensors_sha256(tensors):
+    """SHA-256 over name, type, shape and bytes of each tensor, in order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _file_sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_model(path, module, info, *, half=True):
+    """Write a network as a weights file.
+
+    Parameters
+    ----------
+    path : path-like
+        Ends in ``.safetensors``; written under a temporary name and renamed.
+    module : `torch.nn.Module`
+        Its state dict is stored.
+    info : ModelInfo
+        ``sha256``, ``package_version`` and ``created`` are filled in.
+    half : bool, optional
+        Store tensors of two or more dimensions in half precision; computation is in single precision all the same.
+        Biases and the statistics of normalisations stay in single precision.
+
+    Returns
+    -------
+    ModelInfo
+        As stored.
+
+    Raises
+    ------
+    WeightsError
+        If the info does not describe this module, or a parameter is not finite or too large for half precision.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    from specz_cnn import __version__
+
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise WeightsError(f"{path}: the name of a weights file ends in .safetensors")
+    info.check()
+    tensors = {}
+    for name, tensor in module.state_dict().items():
+        tensor = tensor.detach().cpu().contiguous()
+        if tensor.is_floating_point():
+            tensor = tensor.to(torch.float16 if half and tensor.dim() >= 2 else torch.float32)
+            if not torch.isfinite(tensor).all():
+                raise WeightsError(
+                    f"{path}: {name} is not finite, or too large for the precision of the file"
+                )
+        tensors[name] = tensor
+    _check_tensors(_network(info), tensors)
+    info = replace(
+        info,
+        schema=SCHEMA_VERSION,
+        package_version=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        sha256=_tensors_sha256(tensors),
+    )
+    temporary = path.with_suffix(".part")
+    save_file(tensors, temporary, metadata={_METADATA_KEY: info.to_json()})
+    os.replace(temporary, path)
+    return info
+
+
+def _check_tensors(network, tensors):
+    """Raise unless the tensors are exactly those of the network."""
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    missing, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
+    if missing or extra:
+        raise WeightsError(f"tensors missing: {missing or 'none'}; unknown tensors: {extra or 'none'}")
+    for name, shape in expected.items():
+        if found[name] != shape:
+            raise WeightsError(f"tensor {name} has shape {found[name]}, the architecture needs {shape}")
+
+
+def _read_header(path):
+    """The metadata of a safetensors file, without reading tensors (and without torch)."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(8)
+            size = int.from_bytes(start, "little")
+            if len(start) < 8 or not 2 <= size <= _MAX_HEADER:
+                raise WeightsError(_not_safetensors(start))
+            header = json.loads(file.read(size))
+    except (UnicodeDecodeError, ValueError) as error:
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(_not_safetensors(start)) from None
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    if not isinstance(metadata, dict) or _METADATA_KEY not in metadata:
+        raise WeightsError("it is not a weights file of specz_cnn (no metadata)")
+    return ModelInfo.from_json(metadata[_METADATA_KEY])
+
+
+def _not_safetensors(start):
+    if start[:2] == b"PK" or start[:1] == b"\x80":
+        return "it is a pickle, and pickles are never read; write it anew with specz_cnn.models.save_model"
+    return "it is not a safetensors file, or damaged"
+
+
+def _index(directory):
+    path = Path(directory) / "index.json"
+    if not path.exists():
+        return {"schema": SCHEMA_VERSION, "models": {}, "names": {}}
+    index = json.loads(path.read_text())
+    if index.get("schema") != SCHEMA_VERSION:
+        raise WeightsError(f"{path} has schema {index.get('schema')!r}, not {SCHEMA_VERSION}")
+    return index
+
+
+def list_models():
+    """Names of the packaged models, those that `load_model` takes.
+
+    Returns
+    -------
+    list of str
+    """
+    return sorted(_index(WEIGHTS_DIRECTORY)["names"])
+
+
+def resolve_model(name_or_path):
+    """The file of a model, and the SHA-256 it must have.
+
+    Parameters
+    ----------
+    name_or_path : str or path-like
+        The name or tag of a packaged model, or the path of a weights file.
+
+    Returns
+    -------
+    path : `~pathlib.Path`
+    sha256 : str or None
+        None for a file that is not packaged.
+
+    Raises
+    ------
+    WeightsError
+        If there is neither a packaged model nor a file of this name.
+    """
+    index = _index(WEIGHTS_DIRECTORY)
+    if isinstance(name_or_path, str):
+        entry = index["models"].get(index["names"].get(name_or_path, name_or_path))
+        if entry is not None:
+            return WEIGHTS_DIRECTORY / entry["file"], entry["sha256"]
+    path = Path(name_or_path)
+    if path.is_file():
+        return path, None
+    known = ", ".join(sorted(index["names"])) or "none is packaged"
+    raise WeightsError(f"no model {str(name_or_path)!r}: neither a packaged one ({known}) nor a weights file")
+
+
+def model_info(name_or_path):
+    """What a model is, without loading it.
+
+    Parameters
+    ----------
+    name_or_path : str or path-like
+        As for `load_model`.
+
+    Returns
+    -------
+    ModelInfo
+
+    Raises
+    ------
+    WeightsError
+        If there is no such model, or its metadata cannot be used.
+    """
+    path, _ = resolve_model(name_or_path)
+    try:
+        return _read_header(path)
+    except WeightsError as error:
+        raise WeightsError(f"cannot load {path}: {error}") from None
+
+
+def load_model(name_or_path, *, device="cpu"):
+    """Load a network, ready for inference.
+
+    Parameters
+    ----------
+    name_or_path : str or path-like
+        The name or tag of a packaged model (`list_models`), or the path of a weights file.
+    device : str or `torch.device`, optional
+        Where to put it.
+
+    Returns
+    -------
+    `torch.nn.Module`
+        A new one at every call, in evaluation mode and single precision, with attributes ``grid``
+        (`~specz_cnn.grid.ModelGrid`) and ``info`` (`ModelInfo`).
+
+    Raises
+    ------
+    WeightsError
+        If there is no such model, or the file is damaged, altered, a pickle, of an unknown schema or preprocessing, or
+        its tensors are not exactly those of the architecture.
+    """
+    path, sha256 = resolve_model(name_or_path)
+    try:
+        if sha256 is not None and _file_sha256(path) != sha256:
+            raise WeightsError("it is not the packaged file: its SHA-256 differs from the one in index.json")
+        return _load_file(path).to(device)
+    except WeightsError as error:
+        raise WeightsError(f"cannot load {path}: {error}") from None
+    except FileNotFoundError:
+        raise WeightsError(f"cannot load {path}: the packaged file is missing") from None
+
+
+def _load_file(path):
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    info = _read_header(path)
+    try:
+        network = _network(info)
+    except (TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
+        raise WeightsError(f"{info.architecture} does not take {info.arguments} ({error})") from None
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise WeightsError(f"it is not a safetensors file, or damaged ({error})") from None
+    _check_tensors(network, tensors)
+    if _tensors_sha256(tensors) != info.sha256:
+        raise WeightsError("its tensors were altered: their SHA-256 is not the one in the metadata")
+    tensors = {k: t.float() if t.is_floating_point() else t for k, t in tensors.items()}
+    network.load_state_dict(tensors, strict=True, assign=True)
+    network.eval()
+    network.grid, network.info = info.model_grid, info
+    return network
+
+
+_cache = {}
+_cache_lock = threading.Lock()
+
+
+def cached_model(name_or_path, device="cpu"):
+    """As `load_model`, but every caller in the process shares one network: do not change it.
+
+    A file that was written anew since is loaded again.  Threads may call this, and use the result, at the same time.
+    """
+    path, _ = resolve_model(name_or_path)
+    stat = path.stat()
+    key = str(name_or_path), str(device), str(path), stat.st_mtime_ns, stat.st_size
+    with _cache_lock:
+        if key not in _cache:
+            for old in [k for k in _cache if k[:2] == key[:2]]:
+                del _cache[old]
+            _cache[key] = load_model(name_or_path, device=device)
+        return _cache[key]
+
+
+def package_model(path, *, name=None, directory=None):
+    """Put a weights file among the packaged ones, and point a name at it.
+
+    Parameters
+    ----------
+    path : path-like
+        A file made by `save_model`; it is loaded first, as a check.
+    name : str, optional
+        The name that stands for it from now on; the info's name if not given.
+    directory : path-like, optional
+        Directory of the packaged weights.
+
+    Returns
+    -------
+    `~pathlib.Path`
+        The packaged file, named after the tag and the start of its SHA-256.
+
+    Raises
+    ------
+    WeightsError
+        If the file cannot be loaded, or its tag is already given to other weights.
+    """
+    directory = WEIGHTS_DIRECTORY if directory is None else Path(directory)
+    info = load_model(Path(path)).info
+    index = _index(directory)
+    content = Path(path).read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    known = index["models"].get(info.tag)
+    if known is not None and known["sha256"] != sha256:
+        raise WeightsError(f"the tag {info.tag!r} is already given to other weights, and tags never change")
+    file = f"{info.tag}-{sha256[:8]}.safetensors"
+    directory.mkdir(exist_ok=True)
+    _write(directory / file, content)
+    index["models"][info.tag] = {"file": file, "sha256": sha256}
+    index["names"][name or info.name] = info.tag
+    _write(directory / "index.json", (json.dumps(index, indent=2, sort_keys=True) + "\n").encode())
+    return directory / file
+
+
+def _write(path, content):
+    temporary = path.with_suffix(".part")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
