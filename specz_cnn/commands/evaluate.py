@@ -1,0 +1,117 @@
+"""``specz-cnn evaluate``: compare measured redshifts with reference redshifts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from specz_cnn.commands import UsageError
+
+__all__ = ["add_arguments", "run"]
+
+_EPILOG = """\
+examples:
+  specz-cnn evaluate z.ecsv labels.csv -o evaluation
+  specz-cnn evaluate z.fits DR16Q_v4.fits --truth Z_VI --split validation
+  specz-cnn evaluate z.ecsv verdicts.csv        (exported by the inspection page)
+"""
+
+
+def add_arguments(parser):
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    parser : `argparse.ArgumentParser`
+    """
+    from argparse import RawDescriptionHelpFormatter
+
+    parser.formatter_class = RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument("results", type=Path, metavar="RESULTS", help="table written by `specz-cnn fit`")
+    parser.add_argument(
+        "labels",
+        type=Path,
+        metavar="LABELS",
+        help="reference: a table with z and cls, a DR16Q catalogue, or the verdicts of an inspection",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="write the text, tables and figures here"
+    )
+    parser.add_argument(
+        "--split",
+        choices=["all", "calibration", "validation"],
+        default="all",
+        help="half of the objects: calibrations are fitted to one, judged on the other (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--min-trust",
+        type=int,
+        default=2,
+        metavar="N",
+        help="least trust in a reference: 3 visual, 2 confirmed, 1 not confirmed (default: %(default)s)",
+    )
+    parser.add_argument("--truth", metavar="COLUMN", help="take the reference redshift from this column")
+    parser.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="COLUMN=VALUE",
+        help="judge only on labels with this value (or one of several, separated by commas); may be repeated",
+    )
+    parser.add_argument(
+        "--each-spectrum",
+        action="store_true",
+        help="count every spectrum (default: every object counts once)",
+    )
+    parser.add_argument(
+        "--figures",
+        choices=["png", "pdf", "svg", "none"],
+        default="png",
+        help="kind of the figures in DIR (default: %(default)s)",
+    )
+
+
+def run(args):
+    """Run the command.
+
+    Parameters
+    ----------
+    args : `argparse.Namespace`
+
+    Returns
+    -------
+    int
+        0.
+    """
+    from specz_cnn.evaluate import evaluate, match_results, read_labels
+
+    where = _conditions(args.where)
+    for path in (args.results, args.labels):
+        if not path.is_file():
+            raise UsageError(f"no such file: {path}")
+    labels = read_labels(args.labels, truth=args.truth, where=where)
+    matched = match_results(args.results, labels)
+    if unlabelled := matched.meta["results_without_label"]:
+        print(f"{unlabelled} results have no label", file=sys.stderr)
+    if missing := matched.meta["labels_without_result"]:
+        print(f"{missing} labels have no result", file=sys.stderr)
+    half = None if args.split == "all" else args.split
+    evaluation = evaluate(matched, half=half, min_trust=args.min_trust, each_spectrum=args.each_spectrum)
+    print(evaluation.report())
+    if args.output is not None:
+        suffix = "png" if args.figures == "none" else args.figures
+        paths = evaluation.write(args.output, figures=args.figures != "none", suffix=suffix)
+        print(f"wrote {len(paths)} files into {args.output}", file=sys.stderr)
+    return 0
+
+
+def _conditions(words):
+    """``["survey=BOSS,eBOSS"]`` as a dictionary of column and values."""
+    where = {}
+    for word in words:
+        name, separator, values = word.partition("=")
+        if not (name and separator):
+            raise UsageError(f"--where takes COLUMN=VALUE, not {word!r}")
+        where[name.strip()] = {value.strip() for value in values.split(",")}
+    return where

@@ -1,0 +1,83 @@
+"""How good redshifts are: figures of merit against reference redshifts, and comparison with other estimates.
+
+>>> from specz_cnn.evaluate import evaluate, match_results, read_labels
+>>> labels = read_labels("DR16Q_v4.fits")  # doctest: +SKIP
+>>> evaluation = evaluate(match_results("z.ecsv", labels), half="validation")  # doctest: +SKIP
+>>> print(evaluation.report())  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from specz_cnn.evaluate.catalogue import (
+    CLASS_PERSON,
+    ESTIMATORS,
+    LABEL_COLUMNS,
+    match_results,
+    read_labels,
+    read_table,
+)
+from specz_cnn.evaluate.metrics import (
+    ONE_SIGMA,
+    OUTLIER_VELOCITY,
+    SPEED_OF_LIGHT,
+    VELOCITY_LIMITS,
+    binomial_interval,
+    classification_metrics,
+    completeness_purity,
+    group_weights,
+    nmad,
+    redshift_metrics,
+    velocity_difference,
+    weighted_quantile,
+)
+from specz_cnn.evaluate.probability import (
+    COVERAGE_LEVELS,
+    coverage,
+    credible_level_from_interval,
+    credible_level_from_pdf,
+    pit_from_interval,
+    pit_from_pdf,
+    pull_metrics,
+    reliability,
+    uniformity,
+)
+from specz_cnn.evaluate.split import HALVES, groups_from_positions, split_half
+from specz_cnn.evaluate.summary import NZ_WIDTH, REDSHIFT_BINS, SNR_BINS, Evaluation, evaluate
+
+__all__ = [
+    "CLASS_PERSON",
+    "COVERAGE_LEVELS",
+    "ESTIMATORS",
+    "HALVES",
+    "LABEL_COLUMNS",
+    "NZ_WIDTH",
+    "ONE_SIGMA",
+    "OUTLIER_VELOCITY",
+    "REDSHIFT_BINS",
+    "SNR_BINS",
+    "SPEED_OF_LIGHT",
+    "VELOCITY_LIMITS",
+    "Evaluation",
+    "binomial_interval",
+    "classification_metrics",
+    "completeness_purity",
+    "coverage",
+    "credible_level_from_interval",
+    "credible_level_from_pdf",
+    "evaluate",
+    "group_weights",
+    "groups_from_positions",
+    "match_results",
+    "nmad",
+    "pit_from_interval",
+    "pit_from_pdf",
+    "pull_metrics",
+    "read_labels",
+    "read_table",
+    "redshift_metrics",
+    "reliability",
+    "split_half",
+    "uniformity",
+    "velocity_difference",
+    "weighted_quantile",
+]

@@ -1,0 +1,214 @@
+"""The evaluation as text to read in a terminal."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from specz_cnn.evaluate.catalogue import ESTIMATORS
+from specz_cnn.evaluate.metrics import VELOCITY_LIMITS
+from specz_cnn.evaluate.probability import COVERAGE_LEVELS
+
+__all__ = ["format_report"]
+
+# Outliers listed by name; the table of a large survey has thousands.
+_LISTED = 20
+
+
+def format_report(evaluation):
+    """All figures of merit as text.
+
+    Parameters
+    ----------
+    evaluation : `~specz_cnn.evaluate.Evaluation`
+
+    Returns
+    -------
+    str
+    """
+    parts = [_heading(evaluation), _redshifts(evaluation.redshifts), _bins(evaluation.redshifts)]
+    parts += [_calibration(evaluation), _classification(evaluation.classification), _distribution(evaluation)]
+    parts += [_outliers(evaluation)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _percent(row, name):
+    """A fraction in per cent with its interval, for example ``91.2 +1.9 -2.3``."""
+    value, low, high = (100 * row[name + ending] for ending in ("", "_lo", "_hi"))
+    if not np.isfinite(value):
+        return "-"
+    return f"{value:.1f} +{high - value:.1f} -{value - low:.1f}"
+
+
+def _velocity(row, name):
+    """A velocity with half of its interval, in km/s."""
+    value, low, high = (row[name + ending].value for ending in ("", "_lo", "_hi"))
+    return f"{value:.0f} ± {0.5 * (high - low):.0f}" if np.isfinite(value) else "-"
+
+
+def _number(value, digits=2):
+    return f"{value:.{digits}f}" if np.isfinite(value) else "-"
+
+
+def _count(n):
+    """A number of objects, of which a bin may hold a part."""
+    return f"{n:.0f}" if n >= 10 or n == round(n) else f"{n:.1f}"
+
+
+def _aligned(head, lines):
+    """Columns as wide as they need, the first to the left, the others to the right."""
+    cells = [head, *lines]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(head))]
+    text = []
+    for line in cells:
+        first, *others = (
+            cell.ljust(w) if i == 0 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        )
+        text.append("  ".join([first, *others]).rstrip())
+    return "\n".join(text)
+
+
+def _bounds(row):
+    low, high = row["low"], row["high"]
+    if row["sample"] not in ("redshift", "S/N"):
+        return row["sample"]
+    name = "z" if row["sample"] == "redshift" else "S/N"
+    if not np.isfinite(low):
+        return f"{name} < {high:g}"
+    return f"{name} > {low:g}" if not np.isfinite(high) else f"{low:g} < {name} < {high:g}"
+
+
+def _heading(evaluation):
+    meta = evaluation.meta
+    weight = np.asarray(evaluation.quasars["weight"])
+    objects = (
+        f" of {weight.sum():.0f} objects, each of which counts once" if meta["counted"] == "objects" else ""
+    )
+    names = " against ".join(meta[name] for name in ("results", "labels") if name in meta)
+    lines = [f"Evaluation of {names}" if names else "Evaluation"]
+    half = "all labels" if meta["half"] == "all" else f"the {meta['half']} half of the labels"
+    selection = f"{half}, trust {meta['min_trust']} or better, reference {meta['truth']}"
+    lines.append(f"{len(weight)} quasar spectra{objects}; {selection}")
+    lines.append(
+        "Intervals are 68 %. Outliers, which bias and NMAD leave out, are off by more than 3000 km/s."
+    )
+    return "\n".join(lines)
+
+
+def _redshift_lines(table, label):
+    head = ["", "spectra", "objects", *(f"< {limit:.0f} km/s (%)" for limit in VELOCITY_LIMITS), "outliers"]
+    head += ["bias (km/s)", "NMAD (km/s)", "of all"]
+    lines = []
+    for row in table:
+        fractions = [_percent(row, f"within_{limit:.0f}") for limit in VELOCITY_LIMITS]
+        counts = [str(row["n_spectra"]), _count(row["n_objects"])]
+        scatter = [_velocity(row, "bias"), _velocity(row, "nmad"), _number(row["nmad_all"].value, 0)]
+        lines.append([label(row), *counts, *fractions, str(row["n_outliers"]), *scatter])
+    return _aligned(head, lines)
+
+
+def _redshifts(table):
+    """Every estimator over all quasars; ours with and without flags, and on the spectra that others have."""
+    whole = table[
+        (table["sample"] == "all")
+        | ((table["estimator"] == "z") & ~np.isin(table["sample"], ["redshift", "S/N"]))
+    ]
+    title = "Redshifts"
+    notes = []
+    for row in whole[whole["sample"] == "all"]:
+        if row["identical"] > 0.02:
+            notes.append(f"{100 * row['identical']:.0f} % of {row['estimator']} is the reference itself.")
+    for row in whole[whole["sample"] == "unflagged"]:
+        notes.append(
+            f"Unflagged: {row['n_outliers']} of {row['n_spectra']} spectra are outliers; at 95 % confidence "
+            f"at most {100 * row['outliers_max95']:.2f} % of such objects are."
+        )
+
+    def label(row):
+        name = ESTIMATORS.get(row["estimator"], row["estimator"])
+        return name if row["sample"] == "all" else f"  {row['sample']}"
+
+    return "\n".join([title, _redshift_lines(whole, label), *notes])
+
+
+def _bins(table):
+    """Our redshifts by redshift, then by S/N."""
+    parts = []
+    for sample, title in (("redshift", "By redshift"), ("S/N", "By signal-to-noise ratio per pixel")):
+        part = table[(table["estimator"] == "z") & (table["sample"] == sample)]
+        if len(part):
+            parts.append(f"{title}\n{_redshift_lines(part, _bounds)}")
+    return "\n\n".join(parts)
+
+
+def _calibration(evaluation):
+    table = evaluation.calibration
+    if len(table) == 0:
+        return ""
+    head = ["", "objects", "pull NMAD", "pull median", "> 5 errors (%)"]
+    head += [f"in {100 * level:.0f} % interval" for level in COVERAGE_LEVELS] + ["confidence", "right"]
+    lines = []
+    for row in table:
+        cells = [_count(row["n_objects"]), _number(row["pull_nmad"]), _number(row["pull_median"])]
+        cells += [_number(100 * row["pull_beyond_5"], 1)]
+        cells += [_percent(row, f"coverage_{100 * level:.0f}") for level in COVERAGE_LEVELS]
+        lines.append([_bounds(row), *cells, _number(row["confidence"], 4), _number(row["right"], 4)])
+    whole = table[0]
+    notes = [f"Intervals from {evaluation.meta['intervals']}."]
+    if np.isfinite(whole["pit_distance"]):
+        notes.append(
+            f"PIT values are {whole['pit_distance']:.3f} from uniform (Kolmogorov-Smirnov); chance stays "
+            f"below {whole['pit_limit']:.3f} in 95 % of cases."
+        )
+    if np.isfinite(whole["expected_error"]):
+        notes.append(
+            f"Confidence: expected error {whole['expected_error']:.4f}, Brier score {whole['brier']:.4f}."
+        )
+    return "\n".join(["Errors, intervals, confidence", _aligned(head, lines), *notes])
+
+
+def _classification(table):
+    if len(table) == 0:
+        return ""
+    head = ["", "quasars", "others", "completeness (%)", "purity (%)", "others taken for quasars (%)"]
+    lines = []
+    for row in table:
+        cells = [_percent(row, name) for name in ("completeness", "purity", "contamination")]
+        lines.append([_bounds(row), _count(row["n_qso"]), _count(row["n_other"]), *cells])
+    return "\n".join([f"Classification (p_qso of at least {table['threshold'][0]:g})", _aligned(head, lines)])
+
+
+def _distribution(evaluation):
+    table = evaluation.distribution
+    worst = table[np.argmax(np.abs(np.asarray(table["difference"])))]
+    return (
+        f"N(z): in bins of {worst['z_high'] - worst['z_low']:.1f} the largest difference is "
+        f"{worst['difference']:+.2f} times the counting noise, at {worst['z_low']:.1f} < z < "
+        f"{worst['z_high']:.1f} ({worst['n']:.0f} measured, {worst['n_true']:.0f} true)."
+    )
+
+
+def _outliers(evaluation):
+    table = evaluation.outliers
+    if len(table) == 0:
+        return "No outliers."
+    head = ["Outliers", "z true", "z", "dv (km/s)", "confidence", "second z", "cross-check", "S/N", "flags"]
+    lines = []
+    for row in table[:_LISTED]:
+        name = row["file"] or f"{row['plate']}-{row['mjd']}-{row['fiber']}"
+        second = _number(row["z_second"], 4) + (" right" if row["second_right"] else "")
+        cells = [
+            _number(row["z_true"], 4),
+            _number(row["z"], 4),
+            _number(row["dv"], 0),
+            _number(row["confidence"], 3),
+        ]
+        cells += [
+            second,
+            _number(row["z_check"], 4),
+            _number(row["snr"], 1),
+            row["flag_names"] or row["error"] or "-",
+        ]
+        lines.append([name, *cells])
+    text = _aligned(head, lines)
+    return text if len(table) <= _LISTED else f"{text}\nand {len(table) - _LISTED} more"
