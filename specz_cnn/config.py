@@ -29,7 +29,9 @@ class Conf(config.ConfigNamespace):
     timeout = _item(60.0, "Seconds without a byte after which a request is given up.", "float(min=0.0)")
     retries = _item(4, "Further attempts after a request that failed for a passing reason.", "integer(min=0)")
     connections = _item(8, "Parallel connections for downloads.", "integer(min=1, max=64)")
-    cache_dir = _item("", "Directory of downloaded spectra; if empty, the astropy cache directory.", "string()")
+    cache_dir = _item(
+        "", "Directory of downloaded spectra; if empty, the astropy cache directory.", "string()"
+    )
     default_model = _item("rnet-e", "Model used when none is named.", "string()")
     default_cross_check = _item(
         "rnet-pz", "Model that gives the second opinion when none is named; empty for none.", "string()"

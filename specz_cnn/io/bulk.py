@@ -34,7 +34,7 @@ _END = b"END".ljust(_CARD)
 _FIRST_READ = 1 << 18
 
 # Bytes of an element by the letter of TFORM.  Variable-length columns (P, Q) and bits (X) are not for this reader.
-_WIDTHS = dict(zip((b"A", b"B", b"C", b"D", b"E", b"I", b"J", b"K", b"L", b"M"), (1, 1, 8, 8, 4, 2, 4, 8, 1, 16)))
+_WIDTHS = {b"A": 1, b"B": 1, b"L": 1, b"I": 2, b"E": 4, b"J": 4, b"C": 8, b"D": 8, b"K": 8, b"M": 16}
 _DTYPES = {b"D": ">f8", b"E": ">f4", b"I": ">i2", b"J": ">i4", b"K": ">i8"}
 
 _PIXEL_COLUMNS = (*COADD_COLUMNS, "and_mask")
@@ -111,7 +111,9 @@ def read_arrays(path, *, mask="default", pipeline=True):
     """
     try:
         columns, header, row = _read_bytes(path, pipeline)
-    except _Unusual:
+    except FileNotFoundError:
+        raise
+    except (_Unusual, OSError):
         return read_arrays_astropy(path, mask=mask, pipeline=pipeline)
     check_columns(columns, path)
     return make_arrays(columns, identity_from(path, header, row), mask=mask)
@@ -130,11 +132,13 @@ def _read_bytes(path, pipeline):
             raise _Unusual
         table, start = _table_at(data, primary_end, COADD_COLUMNS)
         end = start + table.size
-        if end > size or table.n_rows < 1:
+        if end > size or table.n_rows < 1 or table.columns.keys() >= set(SPECOBJ_COLUMNS):
             raise _Unusual
         if end > len(data):
             # A table this long is real, because the file is long enough to hold it.
             data += file.read(end - len(data) + _FIRST_READ)
+            if end > len(data):
+                raise _Unusual
         rows = np.frombuffer(data, table.dtype(_PIXEL_COLUMNS), table.n_rows, start)
         row = _read_row(data, _next_block(end)) if pipeline else {}
     columns = {name: rows[name].astype(rows[name].dtype.newbyteorder("=")) for name in rows.dtype.names}

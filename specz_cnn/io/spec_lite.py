@@ -54,7 +54,7 @@ def _claims(identifier, *args, **kwargs):
     """What specutils makes of an identifier: an exception means no."""
     try:
         return bool(identifier(*args, **kwargs))
-    except Exception:
+    except Exception:  # noqa: BLE001  (foreign code, and what specutils does with it)
         return False
 
 
@@ -70,7 +70,8 @@ def _identify(origin, *args, **kwargs):
     try:
         path, fileobj, *rest = args
         return not any(
-            registry.identify_format(origin, cls, path, fileobj, rest, kwargs) for cls in (Spectrum, SpectrumList)
+            registry.identify_format(origin, cls, path, fileobj, rest, kwargs)
+            for cls in (Spectrum, SpectrumList)
         )
     finally:
         _asking.others = False
@@ -194,6 +195,8 @@ def _step_aside(identifier):
     """The identifier of a built-in loader that leaves spec-lite files to ours as long as ours is preferred."""
 
     def identify(*args, **kwargs):
-        return _claims(identifier, *args, **kwargs) and not (_preferred and _claims(_is_spec_lite, *args, **kwargs))
+        return _claims(identifier, *args, **kwargs) and not (
+            _preferred and _claims(_is_spec_lite, *args, **kwargs)
+        )
 
     return identify

@@ -1,0 +1,228 @@
+"""From specutils objects to plain arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import InverseVariance, StdDevUncertainty, VarianceUncertainty
+
+from specz_cnn.io.arrays import SpectrumArrays
+
+__all__ = ["arrays_from_spectrum", "split_spectrum"]
+
+# Units of flux density by what it is per: the power of the wavelength that turns it into energy per wavelength.
+_PER_WAVELENGTH_POWER = (
+    (u.erg / u.s / u.AA, 0),
+    (u.erg / u.s / u.Hz, -2),
+    (u.photon / u.s / u.AA, -1),
+    (u.photon / u.s / u.Hz, -3),
+)
+_AREAS = (u.dimensionless_unscaled, u.cm**-2, u.cm**-2 / u.sr, u.sr**-1)
+
+_SAFE = 1e-6, 1e6  # typical flux that needs no scaling to be squared in single precision
+_FORMAT = "1e-17 erg / (s cm2 Angstrom)"
+
+
+def arrays_from_spectrum(spectrum):
+    """Convert a one-dimensional spectrum.
+
+    The spectral axis may be wavelength, frequency, energy or wavenumber, ascending or descending, and is taken as
+    observed and in vacuum.  Flux per frequency, and photons, become energy per wavelength; any other unit is taken as
+    it is, and the scale of very small or large numbers is removed.  Masked pixels, and those with values that are not
+    finite, get no weight; without an uncertainty the noise is estimated from the scatter of neighbouring pixels.
+
+    Parameters
+    ----------
+    spectrum : `~specutils.Spectrum`
+        Not changed.
+
+    Returns
+    -------
+    SpectrumArrays
+        What ``meta`` knows about plate, MJD, fiber, position and the pipeline's redshift comes along.
+
+    Raises
+    ------
+    ValueError
+        If the spectrum is not one-dimensional, its axis is no wavelength, or its wavelengths neither ascend nor descend.
+
+    Notes
+    -----
+    The mask of a spectrum read by the loader "SDSS-III/IV spec" of specutils is not used: it marks every pixel with
+    any bit of the AND mask, which can be the whole of a good spectrum.  There the inverse variance, which is zero for
+    bad pixels, is the survey's own rule.
+    """
+    flux = np.asarray(spectrum.flux.value, dtype=np.float64)
+    if flux.ndim != 1:
+        raise ValueError(f"one spectrum is one-dimensional, this one has shape {flux.shape}")
+    wavelength = _wavelength(spectrum.spectral_axis)
+    good = np.isfinite(flux)
+    if spectrum.mask is not None and not _is_built_in_sdss(spectrum):
+        good &= ~np.broadcast_to(np.asarray(spectrum.mask, dtype=bool), flux.shape)
+    ivar = _inverse_variance(spectrum.uncertainty, spectrum.flux.unit, flux, good)
+    good &= (ivar > 0) & np.isfinite(ivar)
+    power = _wavelength_power(spectrum.flux.unit)
+    factor = (wavelength / 5000.0) ** power if power else np.ones_like(wavelength)
+    typical = np.median(np.abs(flux[good])) if good.any() else 1.0
+    if typical > 0 and not _SAFE[0] < typical < _SAFE[1]:
+        factor = factor / typical
+    order = slice(None) if wavelength.size < 2 or wavelength[1] > wavelength[0] else slice(None, None, -1)
+    # Bad pixels are zero, so that nothing downstream meets a NaN; ivar is divided in steps, for its range.
+    flux = np.where(good, flux, 0.0) * factor
+    ivar = np.where(good, ivar, 0.0) / factor / factor
+    return SpectrumArrays(
+        loglam=np.log10(wavelength)[order],
+        flux=flux.astype(np.float32)[order],
+        ivar=ivar.astype(np.float32)[order],
+        **_identity(spectrum.meta),
+    )
+
+
+def split_spectrum(spectra):
+    """The one-dimensional spectra of a spectrum of any dimension, a collection or a list.
+
+    Parameters
+    ----------
+    spectra : `~specutils.Spectrum`, `~specutils.SpectrumCollection` or `~specutils.SpectrumList`
+
+    Yields
+    ------
+    `~specutils.Spectrum`
+        In C order of the dimensions other than the spectral one.
+    """
+    from specutils import Spectrum, SpectrumCollection
+
+    if isinstance(spectra, Spectrum):
+        if spectra.flux.ndim == 1:
+            yield spectra
+            return
+        yield from _rows(
+            spectra.flux,
+            spectra.uncertainty,
+            spectra.mask,
+            lambda index: spectra.spectral_axis,
+            spectra.meta,
+            getattr(spectra, "spectral_axis_index", -1),
+        )
+    elif isinstance(spectra, SpectrumCollection):
+        yield from _rows(
+            spectra.flux,
+            spectra.uncertainty,
+            spectra.mask,
+            lambda index: spectra.spectral_axis[index],
+            spectra.meta,
+            -1,
+        )
+    else:
+        for spectrum in spectra:
+            yield from split_spectrum(spectrum)
+
+
+def _rows(flux, uncertainty, mask, axis_of, meta, spectral_index):
+    """One-dimensional spectra of an array of them; of lists in meta that have one item for each, each gets its own."""
+    from specutils import Spectrum
+
+    def to_last(values):
+        return np.moveaxis(values, spectral_index, -1)
+
+    flux = to_last(flux)
+    shape = flux.shape[:-1]
+    errors = (
+        None
+        if uncertainty is None
+        else to_last(np.broadcast_to(uncertainty.array, np.shape(uncertainty.array)))
+    )
+    mask = None if mask is None else to_last(np.asarray(mask))
+    for number, index in enumerate(np.ndindex(shape)):
+        own = {
+            key: value[number] if isinstance(value, list | tuple) and len(value) == np.prod(shape) else value
+            for key, value in (meta or {}).items()
+        }
+        yield Spectrum(
+            flux=flux[index],
+            spectral_axis=axis_of(index),
+            uncertainty=None if errors is None else type(uncertainty)(errors[index], unit=uncertainty.unit),
+            mask=None if mask is None else mask[index],
+            meta=own,
+        )
+
+
+def _wavelength(axis):
+    """Wavelength in Angstrom, float64."""
+    try:
+        wavelength = u.Quantity(axis).to_value(u.AA, u.spectral()).astype(np.float64)
+    except u.UnitConversionError:
+        raise ValueError(f"a spectral axis in {axis.unit} cannot be converted to wavelength") from None
+    step = np.diff(wavelength)
+    if not (np.all(np.isfinite(wavelength)) and np.all(wavelength > 0)):
+        raise ValueError("the spectral axis has values that are not finite or not positive")
+    if not (np.all(step > 0) or np.all(step < 0)):
+        raise ValueError("wavelengths must ascend or descend strictly")
+    return wavelength
+
+
+def _wavelength_power(unit):
+    """Power of the wavelength that turns a flux in this unit into energy per wavelength; 0 if it is no flux density."""
+    for area in _AREAS:
+        for reference, power in _PER_WAVELENGTH_POWER:
+            if unit.is_equivalent(reference * area):
+                return power
+    return 0
+
+
+def _inverse_variance(uncertainty, unit, flux, good):
+    """Inverse variance in the unit of the flux, 0 where it is unknown."""
+    from specz_cnn.preprocess import estimate_ivar
+
+    known = {StdDevUncertainty: (1, -2), VarianceUncertainty: (2, -1), InverseVariance: (-2, 1)}
+    kind = next((k for k in known if isinstance(uncertainty, k)), None)
+    if kind is None or uncertainty.array is None:
+        return estimate_ivar(flux, good)
+    unit_power, power = known[kind]
+    values = np.broadcast_to(np.asarray(uncertainty.array, dtype=np.float64), flux.shape)
+    if uncertainty.unit is not None:
+        try:
+            values = values * uncertainty.unit.to(unit**unit_power)
+        except u.UnitConversionError:
+            raise ValueError(f"an uncertainty in {uncertainty.unit} does not fit a flux in {unit}") from None
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        values = values**power if power != -2 else 1 / values**2
+        return np.where((values > 0) & np.isfinite(values), values, 0.0)
+
+
+def _is_built_in_sdss(spectrum):
+    """Whether specutils' own loader made this: the primary header of an SDSS file is all that it keeps in meta."""
+    header = (spectrum.meta or {}).get("header")
+    if header is None or "and_mask" in spectrum.meta or not isinstance(spectrum.uncertainty, InverseVariance):
+        return False
+    return all(key in header for key in ("PLATEID", "FIBERID", "TELESCOP")) and "SDSS" in str(
+        header["TELESCOP"]
+    )
+
+
+def _identity(meta):
+    """Fields of SpectrumArrays that a spectrum's meta knows, ours or that of the built-in loader."""
+    meta = meta or {}
+    header = meta.get("header")
+    header = header if hasattr(header, "get") else {}
+    sources = {
+        "file": (str, meta.get("file")),
+        "plate": (int, meta.get("plate", header.get("PLATEID"))),
+        "mjd": (int, meta.get("mjd", header.get("MJD"))),
+        "fiber": (int, meta.get("fiber", header.get("FIBERID"))),
+        "ra": (float, meta.get("ra", header.get("PLUG_RA"))),
+        "dec": (float, meta.get("dec", header.get("PLUG_DEC"))),
+        "z_pipe": (float, meta.get("z")),
+        "z_pipe_err": (float, meta.get("z_err")),
+        "class_pipe": (str, meta.get("class")),
+        "zwarning_pipe": (int, meta.get("zwarning")),
+    }
+    identity = {}
+    for name, (convert, value) in sources.items():
+        try:
+            identity[name] = convert(value)
+        except (TypeError, ValueError):
+            continue
+        if value is None:
+            del identity[name]
+    return identity
