@@ -23,6 +23,9 @@ FIGURE_SIZE = (11.0, 6.6)
 
 _C = 299792.458  # km/s
 
+_LINE_LABELS = {"Lya": "Ly\N{GREEK SMALL LETTER ALPHA}", "Hb": "H\N{GREEK SMALL LETTER BETA}"}
+_LINE_LABELS |= {"Ha": "H\N{GREEK SMALL LETTER ALPHA}"}
+
 
 @dataclass(frozen=True)
 class _Palette:
@@ -41,10 +44,28 @@ class _Palette:
 
 
 _LIGHT = _Palette(
-    "#ffffff", "#1a1a1a", "#b9bec6", "#1f2933", "#8fc1e3", "#d9d9d9", "#d55e00", "#0072b2", "#007a5a", "#a3487c"
+    "#ffffff",
+    "#1a1a1a",
+    "#b9bec6",
+    "#1f2933",
+    "#8fc1e3",
+    "#d9d9d9",
+    "#d55e00",
+    "#0072b2",
+    "#007a5a",
+    "#a3487c",
 )
 _DARK = _Palette(
-    "#14171c", "#e8e8e8", "#59616d", "#f2f2f2", "#2f6f9a", "#33383f", "#ff9a3c", "#56b4e9", "#2fc79a", "#e39bc4"
+    "#14171c",
+    "#e8e8e8",
+    "#59616d",
+    "#f2f2f2",
+    "#2f6f9a",
+    "#33383f",
+    "#ff9a3c",
+    "#56b4e9",
+    "#2fc79a",
+    "#e39bc4",
 )
 
 
@@ -82,7 +103,15 @@ def smooth_flux(flux, ivar, width):
 
 
 def plot_result(
-    result, spectrum=None, *, figure=None, dark=False, smooth=3.0, lines=True, second=True, wavelength_range=None
+    result,
+    spectrum=None,
+    *,
+    figure=None,
+    dark=False,
+    smooth=3.0,
+    lines=True,
+    second=True,
+    wavelength_range=None,
 ):
     """Draw a result: the spectrum with emission lines where the redshift puts them, and p(z).
 
@@ -130,11 +159,21 @@ def plot_result(
         _draw_pdf(figure.add_subplot(grid[1, 0]), result, spectrum, palette, second)
         _draw_peak(figure.add_subplot(grid[1, 1]), result, spectrum, palette)
         figure.suptitle(_headline(result, spectrum), x=0.012, ha="left", fontsize=10.5, linespacing=1.5)
+        # Beside the title, where it can hide neither a line nor its name.
+        figure.legend(*top.get_legend_handles_labels(), loc="upper right", ncols=2, fontsize=8, frameon=False)
     return figure
 
 
 def plot_spectrum(
-    result, spectrum=None, *, axes=None, dark=False, smooth=3.0, lines=True, second=True, wavelength_range=None
+    result,
+    spectrum=None,
+    *,
+    axes=None,
+    dark=False,
+    smooth=3.0,
+    lines=True,
+    second=True,
+    wavelength_range=None,
 ):
     """Draw only the spectrum of a result, for example as a panel of a figure of your own.
 
@@ -161,6 +200,7 @@ def plot_spectrum(
             axes = _new_figure(height=4.2).add_subplot()
             axes.figure.set_facecolor(palette.background)
         _draw_spectrum(axes, spectrum, result, palette, smooth, lines, second, wavelength_range)
+        axes.legend(loc="best", fontsize=8, framealpha=0.8, facecolor=palette.background, edgecolor="none")
     return axes
 
 
@@ -288,17 +328,37 @@ def _draw_spectrum(axes, spectrum, result, palette, smooth, lines, second, wavel
     smoothed = smooth_flux(flux, ivar, smooth)
     if smooth > 0:
         native = np.where(good, flux, np.nan)
-        axes.step(wavelength, native, where="mid", color=palette.faint, lw=0.5, label="flux", rasterized=len(flux) > 20000)
-    axes.plot(wavelength, smoothed, color=palette.flux, lw=1.0, label="smoothed flux" if smooth > 0 else "flux")
+        axes.step(
+            wavelength,
+            native,
+            where="mid",
+            color=palette.faint,
+            lw=0.5,
+            label="flux",
+            rasterized=len(flux) > 20000,
+        )
+    axes.plot(
+        wavelength, smoothed, color=palette.flux, lw=1.0, label="smoothed flux" if smooth > 0 else "flux"
+    )
     error = np.where(good, 1 / np.sqrt(np.where(good, ivar, 1)), np.nan)
-    axes.fill_between(wavelength, 0, error, step="mid", color=palette.error, alpha=0.55, lw=0, label=r"1$\sigma$ error")
+    axes.fill_between(
+        wavelength, 0, error, step="mid", color=palette.error, alpha=0.55, lw=0, label=r"1$\sigma$ error"
+    )
     axes.set_ylim(*_flux_limits(smoothed, error))
     axes.set_xlim(*_wavelength_limits(wavelength, good, wavelength_range))
     _shade_masked(axes, wavelength, good, palette)
     axes.axhline(0, color=palette.text, lw=0.5, alpha=0.5)
     if lines:
         if second and _has_second(result):
-            _draw_lines(axes, result.z_second, palette.second, "--", 0.02, "bottom", f"runner-up z = {result.z_second:.4f}")
+            _draw_lines(
+                axes,
+                result.z_second,
+                palette.second,
+                "--",
+                0.02,
+                "bottom",
+                f"runner-up z = {result.z_second:.4f}",
+            )
         if np.isfinite(result.z):
             _draw_lines(axes, result.z, palette.best, "-", 0.98, "top", f"lines at z = {result.z:.4f}")
     axes.set_xlabel(r"observed wavelength ($\mathrm{\AA}$, vacuum)")
@@ -307,7 +367,6 @@ def _draw_spectrum(axes, spectrum, result, palette, smooth, lines, second, wavel
         scale = 1 + result.z
         rest = axes.secondary_xaxis("top", functions=(lambda x: x / scale, lambda x: x * scale))
         rest.set_xlabel(r"rest-frame wavelength ($\mathrm{\AA}$)")
-    axes.legend(loc="upper right", fontsize=8, frameon=True, framealpha=0.8, facecolor=palette.background, edgecolor="none")
 
 
 def _wavelength_limits(wavelength, good, wavelength_range):
@@ -320,7 +379,9 @@ def _wavelength_limits(wavelength, good, wavelength_range):
 def _flux_limits(smoothed, error):
     """Limits that hold the lines, but not every cosmic ray or the noise of the last blue pixels."""
     # Where the noise is far above the usual one, the flux tells nothing about the range.
-    calm = np.isfinite(smoothed) & (np.nan_to_num(error, nan=np.inf) < 4 * np.nanmedian(error) if np.isfinite(error).any() else False)
+    calm = np.isfinite(smoothed) & (
+        np.nan_to_num(error, nan=np.inf) < 4 * np.nanmedian(error) if np.isfinite(error).any() else False
+    )
     if calm.sum() < 10:
         calm = np.isfinite(smoothed)
     if not calm.any():
@@ -329,7 +390,7 @@ def _flux_limits(smoothed, error):
     low, high = min(low, 0.0), max(high, 0.0)
     margin = (high - low) or 1.0
     # The labels of the lines stand above the flux.
-    return low - 0.06 * margin, high + 0.24 * margin
+    return low - 0.10 * margin, high + 0.24 * margin
 
 
 def _shade_masked(axes, wavelength, good, palette):
@@ -364,7 +425,7 @@ def _draw_lines(axes, z, colour, style, height, align, label):
         axes.axvline(position, color=colour, ls=style, lw=1.0, alpha=0.75, label=label)
         label = None
         axes.annotate(
-            line.name,
+            _LINE_LABELS.get(line.name, line.name),
             (position, height + (-0.055 if align == "top" else 0.055) * level),
             xycoords=axes.get_xaxis_transform(),
             xytext=(3, 0),
@@ -396,7 +457,9 @@ def _draw_pdf(axes, result, spectrum, palette, second):
     axes.set_yscale("log")
     axes.set_ylim(floor, 3.0)
     if grid.size and np.isfinite(pdf).any():
-        axes.fill_between(grid, floor, np.maximum(pdf, floor), step="mid", color=palette.flux, alpha=0.3, lw=0)
+        axes.fill_between(
+            grid, floor, np.maximum(pdf, floor), step="mid", color=palette.flux, alpha=0.3, lw=0
+        )
         axes.step(grid, np.maximum(pdf, floor), where="mid", color=palette.flux, lw=0.8)
     _mark(axes, result.z, palette.best, "best", "v")
     if second and _has_second(result):
@@ -428,7 +491,14 @@ def _mark(axes, z, colour, label, marker):
         axes.axvline(z, color=colour, lw=0.8, alpha=0.6, ls=":")
         heights = {"v": 0.94, "s": 0.80, "D": 0.66}
         axes.plot(
-            [z], [heights[marker]], transform=axes.get_xaxis_transform(), marker=marker, ms=6, ls="", color=colour, label=label
+            [z],
+            [heights[marker]],
+            transform=axes.get_xaxis_transform(),
+            marker=marker,
+            ms=6,
+            ls="",
+            color=colour,
+            label=label,
         )
 
 
@@ -447,7 +517,13 @@ def _draw_peak(axes, result, spectrum, palette):
     for level, alpha in ((0.95, 0.25), (0.68, 0.45)):
         for low, high in np.reshape(result.z_interval(level), (-1, 2)):
             edges = _C * (np.log1p([low, high]) - np.log1p(result.z))
-            axes.axvspan(*edges, color=palette.error, alpha=alpha, lw=0, label=f"{level:.0%}" if low <= result.z <= high else None)
+            axes.axvspan(
+                *edges,
+                color=palette.error,
+                alpha=alpha,
+                lw=0,
+                label=f"{level:.0%}" if low <= result.z <= high else None,
+            )
     axes.step(velocity, pdf, where="mid", color=palette.flux, lw=1.2)
     axes.axvline(0, color=palette.best, lw=1.2)
     axes.set_xlim(-reach, reach)
@@ -461,7 +537,7 @@ def _draw_peak(axes, result, spectrum, palette):
             "pipeline",
             (offset, 0.97),
             xycoords=axes.get_xaxis_transform(),
-            xytext=(-3 if side == "left" else 3, 0),
+            xytext=(-4 if side == "left" else 5, 0),
             textcoords="offset points",
             color=palette.pipeline,
             fontsize=8,
