@@ -1,0 +1,100 @@
+"""From a question to spectra in memory."""
+
+from __future__ import annotations
+
+import warnings
+
+from specz_cnn.config import conf
+from specz_cnn.io import read_spec_lite
+from specz_cnn.sdss.download import download_spectra
+from specz_cnn.sdss.errors import SDSSError, SDSSWarning
+from specz_cnn.sdss.ids import as_specids
+from specz_cnn.sdss.search import search_spectra
+
+__all__ = ["get_spectra"]
+
+# How many failures a message lists.
+_LISTED = 3
+
+
+def get_spectra(
+    coordinates=None,
+    *,
+    ids=None,
+    directory=None,
+    mask="default",
+    progress=None,
+    data_release=None,
+    **criteria,
+):
+    """Find spectra of SDSS, fetch them and read them.
+
+    Parameters
+    ----------
+    coordinates : `~astropy.coordinates.SkyCoord`, optional
+        One position or many.
+    ids : SpecID, int, str, table, or iterable of these, optional
+        Names of spectra.  Without other criteria they are fetched straight away, and nothing is asked of SkyServer.
+    directory : path-like, optional
+        Where the files are kept; the cache directory if not given.
+    mask : {"ivar", "default", "hard"} or int
+        Mask policy, see :func:`~specz_cnn.io.bad_pixels`.
+    progress : bool, optional
+        Whether to show a progress bar; if not given, only on a terminal.
+    data_release : int, optional
+        ``conf.data_release`` if not given.
+    **criteria
+        Further arguments of :func:`search_spectra`, such as ``radius``, ``plate``, ``cls`` or ``max_rows``.
+
+    Returns
+    -------
+    `~specutils.SpectrumList`
+        In order of the search result; ``meta["query_index"]`` of each is the position in the input that it belongs
+        to.  Empty if nothing matches.
+
+    Raises
+    ------
+    SDSSError
+        If SkyServer cannot be reached, or none of the files can be fetched.
+    TypeError, ValueError
+        If an argument makes no sense.
+
+    Warns
+    -----
+    SDSSWarning
+        If nothing matches, or some of the files cannot be fetched; the message says which.
+    """
+    from specutils import SpectrumList
+
+    data_release = conf.data_release if data_release is None else data_release
+    if ids is not None and coordinates is None and not criteria:
+        found = as_specids(ids)
+        positions = range(len(found))
+    else:
+        found = search_spectra(coordinates, ids=ids, data_release=data_release, **criteria)
+        positions = found["query_index"].tolist()
+    if not len(found):
+        warnings.warn(f"no spectrum of SDSS DR{data_release} matches", SDSSWarning, stacklevel=2)
+        return SpectrumList()
+    files = download_spectra(found, directory, data_release=data_release, progress=progress)
+    _report(files)
+    spectra = SpectrumList()
+    for position, path, status in zip(positions, files["path"], files["status"], strict=True):
+        if status in ("ok", "present"):
+            spectrum = read_spec_lite(path, mask=mask)
+            spectrum.meta["query_index"] = position
+            spectra.append(spectrum)
+    return spectra
+
+
+def _report(files):
+    """Raise if there is no file at all, warn if some are missing."""
+    bad = files[(files["status"] != "ok") & (files["status"] != "present")]
+    if not len(bad):
+        return
+    reasons = [f"{row['plate']}-{row['mjd']}-{row['fiber']}: {row['error']}" for row in bad[:_LISTED]]
+    more = f"; and {len(bad) - _LISTED} more" if len(bad) > _LISTED else ""
+    message = f"{len(bad)} of {len(files)} spectra could not be fetched: {'; '.join(reasons)}{more}"
+    if len(bad) == len(files):
+        raise SDSSError(message)
+    warnings.warn(message, SDSSWarning, stacklevel=3)

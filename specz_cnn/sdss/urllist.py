@@ -1,0 +1,78 @@
+"""Lists of files for wget and rsync."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from specz_cnn.sdss.archive import lite_url, rsync_root
+from specz_cnn.sdss.ids import as_specids
+
+__all__ = ["write_rsync_list", "write_url_list"]
+
+
+def write_url_list(ids, path="download_url.txt", *, data_release=None):
+    """Write the URLs of spec-lite files, one a line, for ``wget -i``.
+
+    Parameters
+    ----------
+    ids : SpecID, int, str, table, or iterable of these
+        Names of spectra, as for :func:`download_spectra`.  Where the reduction of a spectrum is not known, its
+        likeliest URL is written.
+    path : path-like
+        File to write.
+    data_release : int, optional
+        ``conf.data_release`` if not given.
+
+    Returns
+    -------
+    `~pathlib.Path`
+        The file.  ``wget -x -nH --cut-dirs=1 -i download_url.txt`` lays the spectra out as
+        :func:`download_spectra` does, which then checks them and fetches what is missing.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If something names no spectrum.
+    """
+    return _write(path, [lite_url(name) for name in _paths(ids, data_release)])
+
+
+def write_rsync_list(ids, path="speclist.txt", *, data_release=None):
+    """Write the paths of spec-lite files below the root of the archive, one a line, for ``rsync --files-from``.
+
+    Parameters
+    ----------
+    ids : SpecID, int, str, table, or iterable of these
+        Names of spectra, as for :func:`write_url_list`.
+    path : path-like
+        File to write.
+    data_release : int, optional
+        ``conf.data_release`` if not given.
+
+    Returns
+    -------
+    str
+        The command that fetches the files into the directory ``.``, laid out as :func:`download_spectra` does.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If something names no spectrum.
+    """
+    names = _paths(ids, data_release)
+    # The release is a module of the rsync server: it belongs to the address, not to the paths.
+    release, *rest = sorted({name.partition("/")[0] for name in names}) or [""]
+    assert not rest, "one release at a time"
+    path = _write(path, [name.partition("/")[2] for name in names])
+    return f"rsync -avL --files-from={path} {rsync_root()}/{release} {release}"
+
+
+def _paths(ids, data_release):
+    """Paths in the archive, each once, in order."""
+    return list(dict.fromkeys(name.lite_paths(data_release)[0] for name in as_specids(ids)))
+
+
+def _write(path, lines):
+    path = Path(path)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
+    return path
