@@ -1,0 +1,272 @@
+"""Run a survey: from any number of files to a directory of parts."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from specz_cnn.survey.executors import available_cores, cluster_results, local_results, serial_results
+from specz_cnn.survey.inputs import read_paths
+from specz_cnn.survey.lock import locked
+from specz_cnn.survey.manifest import SurveyError, open_manifest
+from specz_cnn.survey.parts import FORMATS, count_rows, part_path, read_columns, remove_unfinished
+from specz_cnn.survey.progress import Progress
+from specz_cnn.survey.summary import SurveySummary
+from specz_cnn.survey.work import Job
+
+__all__ = ["fit_survey", "read_survey"]
+
+_BATCHES_PER_BLOCK = 2
+_PROVENANCE = ("model", "model_sha256", "cross_check", "cross_check_sha256", "package", "device")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some paths of one part, the unit of work.
+
+    Parameters
+    ----------
+    part : int
+    paths : list of str
+    last : bool
+        Whether the part ends here.
+    """
+
+    part: int
+    paths: list
+    last: bool
+
+
+def fit_survey(
+    sources,
+    output,
+    *,
+    model=None,
+    cross_check="default",
+    device=None,
+    mask="default",
+    batch_size=128,
+    rows_per_part=20_000,
+    format="parquet",
+    n_workers=None,
+    client=None,
+    resume=False,
+    progress=False,
+):
+    """Measure the redshifts of any number of spectrum files.
+
+    Memory does not grow with their number.  Every file becomes one row, also one that cannot be read.  The rows are
+    those of `~specz_cnn.fit_redshifts_cnn`, in order of the files.
+
+    Parameters
+    ----------
+    sources : path-like, list of path-like, iterator of path-like, or None
+        Files, patterns, and directories, which stand for all files ``spec-*.fits`` below them.  An iterator
+        (`read_list`, `table_paths`) is taken as it is, path by path.  None continues with the list of an earlier run.
+    output : path-like
+        Directory to write to; made if it does not exist.
+    model, cross_check : str, path-like or None, optional
+        As for `~specz_cnn.fit_redshifts_cnn`.
+    device : str or None, optional
+        None means CUDA if there is one, else the CPU.  Each worker process uses the device.
+    mask : {"ivar", "default", "hard"} or int, optional
+        Mask policy of the reader.
+    batch_size : int, optional
+        Spectra in one call of a network.
+    rows_per_part : int, optional
+        A kill costs at most the work for one part.
+    format : {"parquet", "fits"}, optional
+        Of the parts; Parquet needs pyarrow.
+    n_workers : int, optional
+        Processes, of one core each; all cores if not given.  0 works in this process.
+    client : `distributed.Client`, optional
+        Work on this Dask cluster instead.  Its workers must see the files under the same paths.
+    resume : bool, optional
+        Continue what a killed run left: finished parts stay as they are.
+    progress : bool, optional
+        Report number, rate and time left on standard error.
+
+    Returns
+    -------
+    SurveySummary
+
+    Raises
+    ------
+    SurveyError
+        If there is a survey in ``output`` already and ``resume`` is false, or it cannot be continued like this.
+    OutputBusy
+        If another run is writing to it.
+    OSError
+        If it cannot be written; parts finished before are kept.
+
+    Notes
+    -----
+    Worker processes import the main module, so a script must call this under ``if __name__ == "__main__":``.
+    """
+    if format not in FORMATS:
+        raise ValueError(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
+    if batch_size < 1 or rows_per_part < 1:
+        raise ValueError("batch_size and rows_per_part must be positive")
+    start = time.monotonic()
+    job, settings = _plan(model, cross_check, device, mask, batch_size, rows_per_part, format, client)
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    with locked(output):
+        manifest = open_manifest(output, sources, settings, resume=resume)
+        remove_unfinished(output)
+        summary = SurveySummary()
+        finished = _finished_parts(manifest, summary)
+        shown = Progress(manifest.n_spectra, summary.n_rows) if progress else None
+        blocks = _blocks(manifest, finished)
+        if client is not None:
+            results = cluster_results(blocks, job, client)
+        elif n_workers == 0:
+            results = serial_results(blocks, job)
+        else:
+            left = manifest.n_spectra - summary.n_rows
+            useful = -(-left // (_BATCHES_PER_BLOCK * batch_size))
+            results = local_results(blocks, job, max(1, min(n_workers or available_cores(), useful)))
+        try:
+            _write_parts(manifest, results, summary, shown)
+        finally:
+            results.close()
+            if shown is not None:
+                shown.close()
+        summary.seconds = time.monotonic() - start
+    return summary
+
+
+def _plan(model, cross_check, device, mask, batch_size, rows_per_part, format, client):
+    """The job for workers, and the settings that a continued run must share."""
+    from specz_cnn import __version__
+    from specz_cnn.fitter import default_models, resolve_device
+    from specz_cnn.models import model_info
+
+    model, cross_check = (_plain(name) for name in default_models(model, cross_check))
+    infos = [model_info(name) if name else None for name in (model, cross_check)]
+    tags = [info.tag if info else "" for info in infos]
+    sha256 = [info.sha256 if info else "" for info in infos]
+    if client is None:
+        device = str(resolve_device(device))
+    elif device is None:
+        # Whatever one worker has, all must use, or the results would depend on where a file was read.
+        device = str(client.submit(resolve_device, None, pure=False).result())
+    else:
+        device = str(device)
+    job = Job(model, cross_check, tuple(sha256), __version__, device, mask, batch_size)
+    settings = {
+        **dict(zip(("model", "cross_check"), tags, strict=True)),
+        **dict(zip(("model_sha256", "cross_check_sha256"), sha256, strict=True)),
+        "package": f"specz-cnn {__version__}",
+        "device": device,
+        "mask": mask,
+        "batch_size": batch_size,
+        "rows_per_part": rows_per_part,
+        "format": format,
+    }
+    return job, settings
+
+
+def _plain(name):
+    """A model's name; of a weights file the absolute path, as workers may run elsewhere."""
+    if isinstance(name, os.PathLike) or (name and os.path.isfile(name)):
+        return os.path.abspath(name)
+    return name
+
+
+def _finished_parts(manifest, summary):
+    """Parts that an earlier run has finished; their rows are counted."""
+    finished = set()
+    for part in range(manifest.n_parts):
+        path = part_path(manifest.directory, part, manifest.settings["format"])
+        if path.exists() and count_rows(path) == manifest.rows_of(part):
+            summary.add(read_columns(path, ["file", "flags", "error"]), earlier=True)
+            finished.add(part)
+    return finished
+
+
+def _blocks(manifest, finished):
+    """Blocks of all parts that are not finished, in order, read from the list as they are needed."""
+    size = _BATCHES_PER_BLOCK * manifest.settings["batch_size"]
+    paths = read_paths(manifest.inputs)
+    for part in range(manifest.n_parts):
+        left = manifest.rows_of(part)
+        if part in finished:
+            next(islice(paths, left - 1, left))
+            continue
+        while left:
+            block = list(islice(paths, min(size, left)))
+            left -= len(block)
+            yield Block(part, block, left == 0)
+
+
+def _write_parts(manifest, results, summary, shown):
+    """Collect blocks, and write a part when its last one has come."""
+    pieces = []
+    for block, columns in results:
+        pieces.append(columns)
+        summary.add(columns)
+        if shown is not None:
+            shown.update(len(block.paths))
+        if block.last:
+            path = part_path(manifest.directory, block.part, manifest.settings["format"])
+            try:
+                _write_part(pieces, manifest.settings, path)
+            except OSError as error:
+                raise SurveyError(
+                    f"cannot write {path}: {error.strerror or error}. Parts finished before are kept; "
+                    "with resume the survey continues after them."
+                ) from error
+            pieces = []
+
+
+def _write_part(pieces, settings, path):
+    from specz_cnn.results import make_table, write_table
+
+    columns = _join(pieces)
+    table = make_table(columns, {name: settings[name] for name in _PROVENANCE}, names=columns)
+    write_table(table, path)
+
+
+def _join(pieces):
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+def read_survey(directory, *, columns=None):
+    """The results of a survey as one table.
+
+    Parameters
+    ----------
+    directory : path-like
+        Output of `fit_survey`; of one that is not finished, the parts that are.
+    columns : sequence of str, optional
+        Read these columns only: a table of five million rows needs about 2 GB.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+
+    Raises
+    ------
+    SurveyError
+        If the directory holds no finished part.
+    """
+    from specz_cnn.results import TABLE_COLUMNS, make_table
+    from specz_cnn.survey.manifest import read_manifest
+
+    manifest = read_manifest(directory)
+    paths = [part_path(directory, part, manifest.settings["format"]) for part in range(manifest.n_parts)]
+    paths = [path for path in paths if path.exists()]
+    if not paths:
+        raise SurveyError(f"{directory} holds no finished part yet")
+    known = [name for name, *_ in TABLE_COLUMNS]
+    unknown = [name for name in columns or () if name not in known]
+    if unknown:
+        raise ValueError(f"no columns {', '.join(unknown)}; a results table has {', '.join(known)}")
+    values = _join([read_columns(path, columns) for path in paths])
+    return make_table(values, {name: manifest.settings[name] for name in _PROVENANCE}, names=values)
