@@ -95,7 +95,7 @@ def run_sql(sql, columns, *, data_release=None):
                 problem = f"SkyServer at {base}: {_readable(response.text)}"
         if attempt < conf.retries:
             time.sleep(backoff(attempt, retry_after))
-    raise SDSSError(f"{problem} ({conf.retries + 1} attempts)")
+    raise SDSSError(f"{problem} (attempts: {attempt + 1})")
 
 
 def _request(sql, release, base):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 from specz_cnn.config import conf
-from specz_cnn.io import read_spec_lite
+from specz_cnn.io import SpecLiteError, read_spec_lite
 from specz_cnn.sdss.download import download_spectra
 from specz_cnn.sdss.errors import SDSSError, SDSSWarning
 from specz_cnn.sdss.ids import as_specids
@@ -77,24 +77,26 @@ def get_spectra(
         warnings.warn(f"no spectrum of SDSS DR{data_release} matches", SDSSWarning, stacklevel=2)
         return SpectrumList()
     files = download_spectra(found, directory, data_release=data_release, progress=progress)
-    _report(files)
-    spectra = SpectrumList()
-    for position, path, status in zip(positions, files["path"], files["status"], strict=True):
-        if status in ("ok", "present"):
-            spectrum = read_spec_lite(path, mask=mask)
-            spectrum.meta["query_index"] = position
-            spectra.append(spectrum)
+    spectra, problems = SpectrumList(), []
+    for position, row in zip(positions, files, strict=True):
+        try:
+            if row["status"] not in ("ok", "present"):
+                raise SpecLiteError(row["path"], row["error"])
+            spectrum = read_spec_lite(row["path"], mask=mask)
+        except SpecLiteError as error:
+            problems.append(f"{row['plate']}-{row['mjd']}-{row['fiber']}: {error.reason}")
+            continue
+        spectrum.meta["query_index"] = position
+        spectra.append(spectrum)
+    if problems:
+        _report(problems, len(files))
     return spectra
 
 
-def _report(files):
-    """Raise if there is no file at all, warn if some are missing."""
-    bad = files[(files["status"] != "ok") & (files["status"] != "present")]
-    if not len(bad):
-        return
-    reasons = [f"{row['plate']}-{row['mjd']}-{row['fiber']}: {row['error']}" for row in bad[:_LISTED]]
-    more = f"; and {len(bad) - _LISTED} more" if len(bad) > _LISTED else ""
-    message = f"{len(bad)} of {len(files)} spectra could not be fetched: {'; '.join(reasons)}{more}"
-    if len(bad) == len(files):
+def _report(problems, n_files):
+    """Raise if there is no spectrum at all, warn if some are missing."""
+    more = f"; and {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""
+    message = f"{len(problems)} of {n_files} spectra could not be had: {'; '.join(problems[:_LISTED])}{more}"
+    if len(problems) == n_files:
         raise SDSSError(message)
     warnings.warn(message, SDSSWarning, stacklevel=3)

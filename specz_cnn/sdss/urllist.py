@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from specz_cnn.config import conf
 from specz_cnn.sdss.archive import lite_url, rsync_root
 from specz_cnn.sdss.ids import as_specids
 
@@ -61,9 +62,8 @@ def write_rsync_list(ids, path="speclist.txt", *, data_release=None):
     """
     names = _paths(ids, data_release)
     # The release is a module of the rsync server: it belongs to the address, not to the paths.
-    release, *rest = sorted({name.partition("/")[0] for name in names}) or [""]
-    assert not rest, "one release at a time"
-    path = _write(path, [name.partition("/")[2] for name in names])
+    release = f"dr{conf.data_release if data_release is None else data_release}"
+    path = _write(path, [name.removeprefix(f"{release}/") for name in names])
     return f"rsync -avL --files-from={path} {rsync_root()}/{release} {release}"
 
 
