@@ -132,7 +132,9 @@ def _documentation():
     ]
     for flag in FLAGS:
         lines += [f"``{flag.name}`` (bit {flag.bit}, value {flag.value})"]
-        lines += textwrap.wrap(f"*{flag.line}* {flag.paragraph}", 110, initial_indent="    ", subsequent_indent="    ")
+        lines += textwrap.wrap(
+            f"*{flag.line}* {flag.paragraph}", 110, initial_indent="    ", subsequent_indent="    "
+        )
         lines += [""]
     return "\n".join(lines)
 

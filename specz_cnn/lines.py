@@ -96,7 +96,9 @@ def _line_snr(wavelength, flux, ivar, centre, half_width):
     if width[line & good].sum() < half_width * centre:
         return False, np.nan
     line &= good
-    bands = [good & (side * offset > 1.5 * half_width) & (side * offset <= 3.5 * half_width) for side in (-1, 1)]
+    bands = [
+        good & (side * offset > 1.5 * half_width) & (side * offset <= 3.5 * half_width) for side in (-1, 1)
+    ]
     means = [_weighted_mean(offset[b], flux[b], ivar[b]) for b in bands if b.any()]
     if not means:
         return True, np.nan

@@ -1,0 +1,231 @@
+"""Redshifts of one spectrum, and of many."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
+
+from specutils import Spectrum, SpectrumCollection
+from tqdm import tqdm
+
+from specz_cnn.fitter import Fitter, Prepared, prepare, prepare_path
+from specz_cnn.flags import RedshiftFlag
+from specz_cnn.io import SpectrumArrays, read_arrays
+from specz_cnn.io.convert import arrays_from_spectrum, split_spectrum
+from specz_cnn.results import TABLE_COLUMNS, RedshiftResult, make_table
+
+__all__ = ["fit_redshift_cnn", "fit_redshifts_cnn"]
+
+_FILES_PER_TASK = 64
+
+
+def fit_redshift_cnn(spectrum, *, model=None, cross_check="default", device=None):
+    """Measure the redshift of one quasar spectrum.
+
+    Parameters
+    ----------
+    spectrum : `~specutils.Spectrum`, path-like or `~specz_cnn.SpectrumArrays`
+        One-dimensional, observed vacuum wavelengths (or frequencies, energies), flux of any unit; or the path of an SDSS
+        spec-lite file.  Not changed.
+    model : str or path-like, optional
+        Name of a packaged model (`~specz_cnn.list_models`) or a weights file; the setting ``conf.default_model``
+        (``"rnet-e"``) if not given.
+    cross_check : str, path-like or None, optional
+        Model that gives the second opinion, None for none; by default the setting ``conf.default_cross_check``
+        (``"rnet-pz"``), or the default model where that is the model itself.
+    device : str, `torch.device` or None, optional
+        None means CUDA if there is one, else the CPU.
+
+    Returns
+    -------
+    RedshiftResult
+
+    Raises
+    ------
+    TypeError
+        If this is not one spectrum.
+    ValueError
+        If it cannot be used: no wavelengths, no usable pixel.
+    OSError
+        If the file cannot be read.
+    WeightsError
+        If a model cannot be loaded.
+    RuntimeError
+        If CUDA is asked for and there is none.
+
+    Examples
+    --------
+    >>> import specz_cnn
+    >>> result = specz_cnn.fit_redshift_cnn("spec-3586-55181-0076.fits")  # doctest: +SKIP
+    """
+    arrays = _one_spectrum(spectrum)
+    fitter = Fitter(model, cross_check, device)
+    prepared = prepare(arrays, fitter.grid)
+    if prepared.flux is None:
+        raise ValueError(f"cannot measure {arrays.file or 'this spectrum'}: {prepared.error}")
+    batch = fitter.fit([prepared])
+    own = (
+        "z",
+        "z_err",
+        "z_lo",
+        "z_hi",
+        "confidence",
+        "p_qso",
+        "z_second",
+        "p_second",
+        "z_check",
+        "snr",
+        "coverage",
+    )
+    return RedshiftResult(
+        **{name: float(batch.columns[name][0]) for name in own},
+        flags=RedshiftFlag(int(batch.columns["flags"][0])),
+        pdf=batch.pdf[0],
+        step=batch.step,
+        spectrum=arrays,
+        provenance=fitter.provenance,
+    )
+
+
+def fit_redshifts_cnn(
+    spectra,
+    *,
+    model=None,
+    cross_check="default",
+    device=None,
+    batch_size=256,
+    n_workers=0,
+    progress=None,
+):
+    """Measure the redshifts of many spectra.
+
+    Parameters
+    ----------
+    spectra : iterable, `~specutils.SpectrumList`, `~specutils.SpectrumCollection` or `~specutils.Spectrum`
+        Paths of SDSS spec-lite files, spectra, or a mixture; a spectrum of more dimensions gives a row for each
+        one-dimensional spectrum in it, in C order.  Not changed.
+    model, cross_check, device
+        As for `fit_redshift_cnn`.
+    batch_size : int, optional
+        Spectra that go through the networks together.  Redshifts do not depend on it.
+    n_workers : int, optional
+        Processes that read files; 0 reads in this process.  Spectrum objects are always converted in this process.
+        A script that uses it needs the usual ``if __name__ == "__main__":``.
+    progress : bool, optional
+        Show progress on stderr; by default if that is a terminal.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        One row for each input, in the same order, with the columns of `specz_cnn.results.TABLE_COLUMNS`.  An input
+        that cannot be used has ``z = NaN``, a flag and a message in ``error``.
+
+    Raises
+    ------
+    ValueError
+        If ``batch_size`` or ``n_workers`` make no sense.
+    WeightsError
+        If a model cannot be loaded.
+    RuntimeError
+        If CUDA is asked for and there is none.
+    """
+    if batch_size < 1 or n_workers < 0:
+        raise ValueError(f"batch_size must be positive and n_workers not negative: {batch_size}, {n_workers}")
+    fitter = Fitter(model, cross_check, device)
+    if isinstance(spectra, str | os.PathLike | Spectrum | SpectrumCollection | SpectrumArrays):
+        spectra = [spectra]
+    total = len(spectra) if hasattr(spectra, "__len__") else None
+    hidden = not sys.stderr.isatty() if progress is None else not progress
+    columns = {name: [] for name, *_ in TABLE_COLUMNS}
+    with tqdm(total=total, disable=hidden, unit="spectra", file=sys.stderr) as bar:
+        for batch in _batches(_prepare_all(spectra, fitter.grid, n_workers), batch_size):
+            for name, values in fitter.fit(batch).columns.items():
+                columns[name].extend(values)
+            bar.update(len(batch))
+    return make_table(columns, fitter.provenance)
+
+
+def _one_spectrum(spectrum):
+    """The arrays of one spectrum, or an exception that says why not."""
+    if isinstance(spectrum, SpectrumArrays):
+        return spectrum
+    if isinstance(spectrum, str | os.PathLike):
+        return read_arrays(spectrum)
+    if isinstance(spectrum, Spectrum) and spectrum.flux.ndim == 1:
+        return arrays_from_spectrum(spectrum)
+    raise TypeError(
+        f"fit_redshift_cnn takes one spectrum or path, not {_kind(spectrum)}; see fit_redshifts_cnn"
+    )
+
+
+def _kind(spectrum):
+    name = type(spectrum).__name__
+    return f"a {name} of shape {spectrum.flux.shape}" if isinstance(spectrum, Spectrum) else f"a {name}"
+
+
+def _prepare_all(spectra, grid, n_workers):
+    """Prepared spectra of all inputs, in order; runs of paths are read by worker processes if there are any."""
+    if not n_workers:
+        for item in spectra:
+            yield from _prepare_item(item, grid)
+        return
+    # Not "fork": torch has threads by now, and a forked process inherits their locks.
+    kinds = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in kinds else "spawn")
+    with ProcessPoolExecutor(n_workers, mp_context=context) as pool:
+        # A few tasks ahead of the network, so that memory stays bounded however slow it is.
+        pending = deque()
+        for batch in _batches(spectra, _FILES_PER_TASK):
+            if all(isinstance(item, str | os.PathLike) for item in batch):
+                pending.append(pool.submit(_prepare_paths, batch, grid))
+            else:
+                pending.append([prepared for item in batch for prepared in _prepare_item(item, grid)])
+            if len(pending) > 2 * n_workers:
+                yield from _result(pending.popleft())
+        while pending:
+            yield from _result(pending.popleft())
+
+
+def _result(task):
+    return task if isinstance(task, list) else task.result()
+
+
+def _prepare_paths(paths, grid):
+    return [prepare_path(path, grid) for path in paths]
+
+
+def _prepare_item(item, grid):
+    """Prepared spectra of one input; never none, and never an exception."""
+    if isinstance(item, str | os.PathLike):
+        yield prepare_path(item, grid)
+    elif isinstance(item, SpectrumArrays):
+        yield prepare(item, grid)
+    elif isinstance(item, Spectrum | SpectrumCollection | list | tuple):
+        try:
+            parts = list(split_spectrum(item))
+        except Exception as error:  # noqa: BLE001 - whatever a foreign object raises, its row must not be lost
+            yield _bad_input(error)
+            return
+        for part in parts:
+            try:
+                yield prepare(arrays_from_spectrum(part), grid)
+            except Exception as error:  # noqa: BLE001
+                yield _bad_input(error)
+    else:
+        yield _bad_input(TypeError(f"neither a spectrum nor a path but a {type(item).__name__}"))
+
+
+def _bad_input(error):
+    message = " ".join(str(error).split()) or type(error).__name__
+    return Prepared(flags=int(RedshiftFlag.BAD_INPUT), error=message)
+
+
+def _batches(items, size):
+    """Lists of up to ``size`` consecutive items."""
+    items = iter(items)
+    while batch := list(islice(items, size)):
+        yield batch
