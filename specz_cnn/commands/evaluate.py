@@ -88,7 +88,7 @@ def run(args):
 
     where = _conditions(args.where)
     for path in (args.results, args.labels):
-        if not path.is_file():
+        if not path.exists():
             raise UsageError(f"no such file: {path}")
     labels = read_labels(args.labels, truth=args.truth, where=where)
     matched = match_results(args.results, labels)

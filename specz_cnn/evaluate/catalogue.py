@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import Table, vstack
 from astropy.utils.exceptions import AstropyUserWarning
 
 from specz_cnn.evaluate.metrics import velocity_difference
@@ -95,7 +95,9 @@ class _Columns:
         if isinstance(table, (str, Path)):
             table = _open_table(table)
         self.table = table
-        self.names = {name.lower(): name for name in getattr(table, "colnames", None) or table.names}
+        # A file for spreadsheets begins with a byte-order mark.
+        names = getattr(table, "colnames", None) or table.names
+        self.names = {name.lower().lstrip("\ufeff"): name for name in names}
 
     def __contains__(self, name):
         return any(alias in self.names for alias in _ALIASES.get(name, (name,)))
@@ -158,7 +160,7 @@ def read_table(path):
     Parameters
     ----------
     path : str or `~pathlib.Path`
-        ECSV, CSV, FITS, Parquet or VOTable.
+        ECSV, CSV, FITS, Parquet or VOTable; or a directory with the parts, ``part-*``, of a large run.
 
     Returns
     -------
@@ -170,13 +172,30 @@ def read_table(path):
         If the name has none of the known endings, or the file is not what its name says.
     """
     path = Path(path)
+    if path.is_dir():
+        parts = [read_table(part) for part in sorted(path.glob("part-*"))]
+        if not parts:
+            raise ValueError(f"{path} holds no tables named part-*")
+        return vstack(parts, metadata_conflicts="silent")
     name = path.name.lower()
     if name.endswith((".fits", ".fit", ".fits.gz", ".fit.gz")):
         return Table.read(path, format="fits")
     suffix = path.suffix.lower()
     if suffix not in _FORMATS:
         raise ValueError(f"{path}: unknown kind of table; known are {', '.join([*_FORMATS, '.fits'])}")
-    return Table.read(path, format=_FORMATS[suffix])
+    return _read_parquet(path) if suffix == ".parquet" else Table.read(path, format=_FORMATS[suffix])
+
+
+def _read_parquet(path):
+    """A Parquet table as plain columns; reading through astropy would need pandas."""
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.ParquetFile(path).read()
+    columns = {name: table[name].to_numpy() for name in table.column_names}
+    for name, values in columns.items():
+        if values.dtype.kind == "O":
+            columns[name] = np.array(["" if value is None else str(value) for value in values], dtype=str)
+    return Table(columns)
 
 
 def read_labels(source, *, truth=None, where=None):
@@ -261,6 +280,9 @@ def _reference(columns, truth):
         z = columns.redshifts(truth.lower())
         visual = _visual_trust(columns) if truth.lower() == "z_vi" else np.full(z.size, 2)
         return z, visual if stated is None else stated, truth.lower()
+    if _are_verdicts(columns):
+        trust = np.where(columns.text("verdict") == "disagree", 0, _visual_trust(columns))
+        return columns.redshifts("z_vi"), trust, "z_vi"
     if stated is not None and "z" in columns:
         return columns.redshifts("z"), stated, "z"
     if "z" not in columns and "z_vi" not in columns:
@@ -268,7 +290,13 @@ def _reference(columns, truth):
     z, z_vi, trust_vi = columns.redshifts("z"), columns.redshifts("z_vi"), _visual_trust(columns)
     visual = np.isfinite(z_vi) & ((trust_vi >= 2) | ~np.isfinite(z))
     origin = " else ".join(name for name in ("z_vi", "z") if name in columns)
-    return np.where(visual, z_vi, z), np.where(visual, trust_vi, 2), origin
+    trust = np.where(visual | ("z" not in columns), trust_vi, 2)
+    return np.where(visual, z_vi, z), trust, origin
+
+
+def _are_verdicts(columns):
+    """Whether these are verdicts of an inspection rather than a catalogue."""
+    return "z_vi" in columns and ("verdict" in columns or "comment" in columns)
 
 
 def _visual_trust(columns):
@@ -297,7 +325,7 @@ def _classes(columns):
     unknown = cls == ""
     if "is_qso_final" in columns:
         cls[unknown & (columns.floats("is_qso_final") > 0)] = "QSO"
-    elif "cls" not in columns and "z" in columns:
+    elif "cls" not in columns and "z" in columns and not _are_verdicts(columns):
         # A catalogue that gives a redshift and no class is a catalogue of quasars.
         cls[unknown] = "QSO"
     bal = (person == _BAL_PERSON) | (columns.floats("bal_prob") >= _BAL_PROB)

@@ -7,7 +7,7 @@ well.
 
 from __future__ import annotations
 
-from functools import wraps
+from functools import partial, wraps
 from itertools import pairwise
 from pathlib import Path
 
@@ -71,7 +71,7 @@ _STYLE = {
     "svg.hashsalt": "specz-cnn",
 }
 
-# More points than this are drawn as a density.
+# More points than this are drawn small and as pixels.
 _MANY = 5000
 
 
@@ -138,32 +138,25 @@ def plot_predicted(evaluation):
     _log_redshift(upper, "y", top)
     upper.plot([0, top], [0, top], color=_GREY, linewidth=0.8, zorder=1)
     wrong = known & (np.abs(dv) > OUTLIER_VELOCITY)
-    kinds = [
-        (
-            known & ~flagged & ~wrong,
-            "unflagged",
-            {"marker": "o", "s": 16, "color": _BLUE, "alpha": 0.6, "linewidth": 0},
-        ),
-        (known & flagged, "flagged", {"marker": "s", "s": 26, "facecolor": "none", "edgecolor": _ORANGE}),
-        (wrong & ~flagged, "unflagged outlier", {"marker": "X", "s": 48, "color": _RED, "linewidth": 0}),
-    ]
+    many = len(rows) > _MANY
+    dots = {"marker": "o", "color": _BLUE, "linestyle": "", "markeredgewidth": 0, "rasterized": many}
+    dots |= {"markersize": 1.6, "alpha": 0.3} if many else {"markersize": 4, "alpha": 0.6}
+    squares = {"marker": "s", "color": _ORANGE, "fillstyle": "none", "linestyle": "", "markersize": 5}
+    crosses = {"marker": "X", "color": _RED, "linestyle": "", "markersize": 7, "markeredgewidth": 0}
+    kinds = (
+        (known & ~flagged & ~wrong, "unflagged", dots),
+        (known & flagged, "flagged", squares),
+        (wrong & ~flagged, "unflagged outliers", crosses),
+    )
     for chosen, label, look in kinds:
-        label = f"{label} ({chosen.sum():,})"
-        if chosen.sum() > _MANY:
-            image = upper.hexbin(
-                z_true[chosen], z[chosen], gridsize=120, bins="log", mincnt=1, cmap="cividis"
-            )
-            image.set_label(label)
-        else:
-            upper.scatter(z_true[chosen], z[chosen], label=label, **look)
-            lower.scatter(z_true[chosen], dv[chosen], **look)
-    dense = kinds[0][0]
-    if dense.sum() > _MANY:
-        lower.hexbin(z_true[dense], dv[dense], gridsize=(120, 40), bins="log", mincnt=1, cmap="cividis")
+        upper.plot(z_true[chosen], z[chosen], label=f"{label} ({chosen.sum():,})", **look)
+        lower.plot(z_true[chosen], dv[chosen], **look)
     upper.set(xlim=(0, top), ylim=(0, top), ylabel="measured redshift")
-    upper.legend(loc="upper left")
+    legend = figure.legend(loc="outside upper left", ncols=3)
+    for handle in legend.legend_handles:
+        handle.set(alpha=1, markersize=max(4, handle.get_markersize()))
     if missing := int((~known).sum()):
-        upper.set_title(f"{missing} without redshift are not shown", color=_GREY)
+        upper.set_title(f"{missing:,} without redshift are not shown", color=_GREY)
     lower.axhspan(-600, 600, color=_SKY, alpha=0.18, linewidth=0)
     for limit in (-OUTLIER_VELOCITY, OUTLIER_VELOCITY):
         lower.axhline(limit, color=_GREY, linewidth=0.8, linestyle="--")
@@ -242,7 +235,9 @@ def _velocity_edges(rows, limit):
     if dv.size > 1:
         low, high = np.quantile(dv, [0.25, 0.75])
         widths = np.array([10.0, 20.0, 25.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0])
-        width = widths[np.argmin(np.abs(widths - 2.0 * (high - low) / dv.size ** (1 / 3)))]
+        # Half as wide again: several outlines on top of each other must stay readable.
+        wanted = 3.0 * (high - low) / dv.size ** (1 / 3)
+        width = widths[np.argmin(np.abs(np.log(widths / max(wanted, 1.0))))]
     n_side = int(limit // width)
     return width * (np.arange(-n_side, n_side + 2) - 0.5)
 
@@ -465,9 +460,11 @@ def plot_bins(evaluation, by="redshift"):
                 label=ESTIMATORS.get(name, name),
             )
         axis.set_ylabel(label)
-    bottom = min(90.0, *(100 * float(np.nanmin(table["within_3000"])) - 3.0,))
-    axes[1].set_ylim(max(bottom, 0.0), 101)
-    axes[0].set_ylim(top=103)
+    for axis, quantity in zip(axes[:2], ("within_600", "within_3000"), strict=True):
+        bottom = max(0.0, min(90.0, 100 * float(np.nanmin(table[quantity])) - 5.0))
+        # Room for the markers at 100 and at 0 %.
+        margin = 0.05 * (100.0 - bottom)
+        axis.set_ylim(bottom - (margin if bottom == 0 else 0), 100.0 + margin)
     # Intervals of bins with a handful of objects may reach far out of the picture.
     axes[2].set_ylim(0, 1.6 * max(1.0, float(np.nanmax(table["nmad"].value, initial=1.0))))
     _plot_pulls(axes[3], evaluation, by, edges, used)
@@ -475,7 +472,7 @@ def plot_bins(evaluation, by="redshift"):
     count = dict(zip(np.searchsorted(edges, np.asarray(ours["low"])), ours["n_spectra"], strict=True))
     axes[3].set_xticks(range(used.size), labels=[f"{labels[i]}\n{count.get(i, 0):,}" for i in used])
     axes[3].set_xlabel("true redshift" if by == "redshift" else "median signal-to-noise ratio per pixel")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=min(len(names), 5))
     figure.text(0.005, 0.035, "spectra", fontsize=9, color=_GREY)
     return figure
 
@@ -568,25 +565,25 @@ def plot_classification(evaluation):
     return figure
 
 
-def _plot_by_redshift(evaluation):
-    return plot_bins(evaluation, "redshift")
+def _has_rows(name):
+    return lambda evaluation: len(getattr(evaluation, name)) > 0
 
 
-def _plot_by_snr(evaluation):
-    return plot_bins(evaluation, "S/N")
+def _has_bins(by):
+    return lambda evaluation: bool(np.any(evaluation.redshifts["sample"] == by))
 
 
-#: File name without ending: the function that draws it and the table it needs.
+#: File name without ending: the function that draws it, and whether there is anything to draw.
 FIGURES = {
-    "predicted_vs_true": (plot_predicted, "quasars"),
-    "velocity_difference": (plot_velocities, "redshifts"),
-    "by_redshift": (_plot_by_redshift, "redshifts"),
-    "by_snr": (_plot_by_snr, "redshifts"),
-    "reliability": (plot_reliability, "reliability"),
-    "coverage": (plot_coverage, "calibration"),
-    "pit": (plot_pit, "calibration"),
-    "distribution": (plot_distribution, "distribution"),
-    "classification": (plot_classification, "classification"),
+    "predicted_vs_true": (plot_predicted, _has_rows("quasars")),
+    "velocity_difference": (plot_velocities, _has_rows("quasars")),
+    "by_redshift": (partial(plot_bins, by="redshift"), _has_bins("redshift")),
+    "by_snr": (partial(plot_bins, by="S/N"), _has_bins("S/N")),
+    "reliability": (plot_reliability, _has_rows("reliability")),
+    "coverage": (plot_coverage, _has_rows("calibration")),
+    "pit": (plot_pit, _has_rows("calibration")),
+    "distribution": (plot_distribution, _has_rows("distribution")),
+    "classification": (plot_classification, _has_rows("classification")),
 }
 
 
@@ -610,8 +607,8 @@ def save_figures(evaluation, directory, *, suffix="png"):
     if suffix not in metadata:
         raise ValueError(f"figures are png, pdf or svg, not {suffix!r}")
     paths = []
-    for name, (draw, needed) in FIGURES.items():
-        if len(getattr(evaluation, needed)):
+    for name, (draw, is_there) in FIGURES.items():
+        if is_there(evaluation):
             paths.append(Path(directory) / f"{name}.{suffix}")
             _save(draw(evaluation), paths[-1], metadata[suffix])
     return paths

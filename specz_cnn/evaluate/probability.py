@@ -25,8 +25,11 @@ COVERAGE_LEVELS = (0.50, 0.68, 0.90, 0.95)
 # Asymptotic 5 % point of the Kolmogorov-Smirnov statistic.
 _KS_LIMIT = 1.358
 
-# Rows of p(z) looked at together, for the sake of memory.
-_ROWS = 2048
+# Rows of p(z) looked at together, so that arrays stay in the processor's cache.
+_ROWS = 64
+
+# Less probability than this is none.
+_NOTHING = 1e-200
 
 
 def pull_metrics(z, z_err, z_true, *, weights=None):
@@ -104,7 +107,13 @@ def pit_from_interval(z, z_lo, z_hi, z_true):
 
 
 def _around_truth(pdf, z_grid, z_true):
-    """Blocks of rows: normalised p(z), bin of the truth, position of the truth inside it (0 to 1)."""
+    """Blocks of rows: cumulative p(z) on finer bins, and the position of the truth in units of these.
+
+    Errors are about as wide as a bin of the networks; within bins, p(z) is the smooth one that intervals are
+    made from.
+    """
+    from specz_cnn.posterior import smooth_cumulative
+
     centre = np.log1p(np.asarray(z_grid, dtype=float))
     position = np.log1p(np.asarray(z_true, dtype=float))
     if pdf.ndim != 2 or pdf.shape != (position.size, centre.size) or centre.size < 2:
@@ -116,15 +125,19 @@ def _around_truth(pdf, z_grid, z_true):
     if np.abs(np.diff(centre) - step).max() > 1e-3 * step:
         raise ValueError("z_grid must be uniform in ln(1 + z)")
     position = (position - centre[0]) / step + 0.5
-    index = np.clip(np.floor(np.nan_to_num(position)), 0, centre.size - 1).astype(int)
-    inside = np.clip(position - index, 0.0, 1.0)
     for start in range(0, len(pdf), _ROWS):
-        rows = slice(start, start + _ROWS)
-        block = np.asarray(pdf[rows], dtype=float)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            # Sums of float32 probabilities are 1 only to a few 1e-6.
-            block = block / block.sum(axis=1, keepdims=True)
-        yield block, index[rows], inside[rows]
+        block = np.asarray(pdf[start : start + _ROWS], dtype=float)
+        total = block.sum(axis=1, keepdims=True)
+        usable = np.isfinite(total) & (total > 0)
+        usable = np.isfinite(block).all(axis=1, keepdims=True)
+        # The interpolation divides by probabilities, which must not be denormal numbers.
+        block = np.where(block > _NOTHING, block, 0.0)
+        total = block.sum(axis=1, keepdims=True)
+        usable &= total > 0
+        # Sums of float32 probabilities are 1 only to a few 1e-6.
+        fine = smooth_cumulative(np.where(usable, block, 1.0) / np.where(usable, total, centre.size))
+        place = position[start : start + _ROWS] * (fine.shape[1] - 1) / centre.size
+        yield fine, np.where(usable[:, 0], place, np.nan)
 
 
 def _joined(parts):
@@ -155,11 +168,9 @@ def pit_from_pdf(pdf, z_grid, z_true):
     """
 
     def values():
-        for block, index, inside in _around_truth(np.asarray(pdf), z_grid, z_true):
-            row = np.arange(index.size)
-            mass = block[row, index]
-            below = np.cumsum(block, axis=1)[row, index] - mass
-            yield np.clip(below + inside * mass, 0.0, 1.0)
+        for fine, place in _around_truth(np.asarray(pdf), z_grid, z_true):
+            index = np.arange(fine.shape[1])
+            yield np.array([np.interp(x, index, row) for x, row in zip(place, fine, strict=True)])
 
     return _joined(values())
 
@@ -175,8 +186,8 @@ def credible_level_from_pdf(pdf, z_grid, z_true):
     Returns
     -------
     `~numpy.ndarray` of float, shape (n,)
-        Probability in bins more probable than that of the truth, plus half of the truth's own: uniform from 0
-        to 1 if p(z) is right; NaN where the truth or the p(z) is missing.
+        Probability of all redshifts that are more probable than the truth: uniform from 0 to 1 if p(z) is
+        right; NaN where the truth or the p(z) is missing.
 
     Raises
     ------
@@ -185,11 +196,14 @@ def credible_level_from_pdf(pdf, z_grid, z_true):
     """
 
     def values():
-        for block, index, inside in _around_truth(np.asarray(pdf), z_grid, z_true):
-            mass = block[np.arange(index.size), index][:, None]
-            more = np.where(block > mass, block, 0.0).sum(axis=1)
-            same = np.where(block == mass, block, 0.0).sum(axis=1)
-            yield np.where(np.isfinite(inside) & np.isfinite(mass[:, 0]), more + 0.5 * same, np.nan)
+        for fine, place in _around_truth(np.asarray(pdf), z_grid, z_true):
+            density = np.diff(fine, axis=1)
+            known = np.isfinite(place)
+            index = np.clip(np.where(known, place, 0), 0, density.shape[1] - 1).astype(int)
+            own = density[np.arange(index.size), index][:, None]
+            # A region cannot choose among redshifts of equal probability; half of them count.
+            level = np.where(density > own, density, 0.5 * (density == own) * density).sum(axis=1)
+            yield np.where(known, level, np.nan)
 
     return _joined(values())
 

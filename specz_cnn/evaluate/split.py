@@ -60,8 +60,9 @@ def split_half(group):
     Examples
     --------
     >>> from specz_cnn.evaluate import split_half
-    >>> split_half([1, 2, 3, 2])
-    array(['calibration', 'validation', 'validation', 'validation'], dtype='<U11')
+    >>> split_half([3, 4, 5, 4])
+    array(['calibration', 'validation', 'validation', 'validation'],
+          dtype='<U11')
     """
     names, inverse = np.unique(group_names(group), return_inverse=True)
     side = [hashlib.sha256(f"{_SALT}:{name}".encode()).digest()[0] & 1 for name in names]

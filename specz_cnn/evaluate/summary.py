@@ -337,6 +337,9 @@ def _reliability_table(rows):
 def _classification_table(rows, threshold):
     if len(rows) == 0:
         return QTable()
+    # A sample without quasars has no completeness.
+    if not (rows["cls"] == "QSO").any():
+        return QTable()
     cls, snr = np.asarray(rows["cls"]), np.asarray(rows["snr"], dtype=float)
     samples = [("all", np.nan, np.nan, np.ones(len(rows), bool))]
     samples += [
@@ -345,7 +348,8 @@ def _classification_table(rows, threshold):
     samples += [("S/N", low, high, (snr >= low) & (snr < high)) for low, high in pairwise(SNR_BINS)]
     table = []
     for name, low, high, chosen in samples:
-        if chosen.any():
+        # Against a class that is not there, everything is pure.
+        if (chosen & (cls == "QSO")).any() and (name == "all" or (chosen & (cls != "QSO")).any()):
             part = rows[chosen]
             row = {"sample": name, "low": low, "high": high}
             weights = np.asarray(part["weight"])

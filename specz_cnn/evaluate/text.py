@@ -36,7 +36,8 @@ def _percent(row, name):
     value, low, high = (100 * row[name + ending] for ending in ("", "_lo", "_hi"))
     if not np.isfinite(value):
         return "-"
-    return f"{value:.1f} +{high - value:.1f} -{value - low:.1f}"
+    digits = 2 if high - low < 0.5 else 1
+    return f"{value:.{digits}f} +{high - value:.{digits}f} -{value - low:.{digits}f}"
 
 
 def _velocity(row, name):
@@ -84,8 +85,7 @@ def _heading(evaluation):
     objects = (
         f" of {weight.sum():.0f} objects, each of which counts once" if meta["counted"] == "objects" else ""
     )
-    names = " against ".join(meta[name] for name in ("results", "labels") if name in meta)
-    lines = [f"Evaluation of {names}" if names else "Evaluation"]
+    lines = [f"Evaluation of {meta.get('results', 'redshifts')} against {meta.get('labels', 'labels')}"]
     half = "all labels" if meta["half"] == "all" else f"the {meta['half']} half of the labels"
     selection = f"{half}, trust {meta['min_trust']} or better, reference {meta['truth']}"
     lines.append(f"{len(weight)} quasar spectra{objects}; {selection}")
