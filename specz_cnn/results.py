@@ -286,11 +286,16 @@ def write_table(table, path):
     path = Path(path)
     name = table_format(path)
     if name == "fits":
-        table = _ascii_only(table)
+        table = _for_fits(table)
+    elif name == "votable":
+        table = _as_votable(table)
     # The temporary name keeps the extensions: compression goes by them.
     temporary = path.with_name(f".part-{os.getpid()}-{path.name}")
     try:
-        table.write(temporary, format=name, overwrite=True)
+        if name == "votable":
+            table.to_xml(os.fspath(temporary))
+        else:
+            table.write(temporary, format=name, overwrite=True)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())  # else a power failure may leave the new name on an empty file
         os.replace(temporary, path)
@@ -298,13 +303,29 @@ def write_table(table, path):
         temporary.unlink(missing_ok=True)
 
 
-def _ascii_only(table):
-    """A copy whose text FITS can hold: characters beyond ASCII become escapes."""
+#: Keywords of eight characters in place of the keys of ``meta``, which FITS would not take.
+_KEYWORDS = {"model_sha256": "MODELSHA", "cross_check": "CHECK", "cross_check_sha256": "CHECKSHA"}
+
+
+def _for_fits(table):
+    """A copy that FITS can hold: short keywords, and characters beyond ASCII as escapes."""
     table = table.copy()
+    table.meta = {_KEYWORDS.get(key, key[:8].upper()): value for key, value in table.meta.items()}
     for name in table.colnames:
-        if table[name].dtype.kind == "U":
-            text = [value.encode("ascii", "backslashreplace").decode() for value in table[name]]
+        column = table[name]
+        if column.dtype.kind == "U" and not all(map(str.isascii, column)):
+            column = np.array([value.encode("ascii", "backslashreplace").decode() for value in column])
             description = table[name].info.description
-            table[name] = np.array(text, dtype=str) if text else table[name]
+            table[name] = column
             table[name].info.description = description
     return table
+
+
+def _as_votable(table):
+    """The table as a VOTable document, its ``meta`` as INFO elements."""
+    from astropy.io.votable import from_table
+    from astropy.io.votable.tree import Info
+
+    document = from_table(table)
+    document.resources[0].infos.extend(Info(name=key, value=str(value)) for key, value in table.meta.items())
+    return document

@@ -1,0 +1,185 @@
+"""``specz-cnn fit``: redshifts of spectrum files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from specz_cnn.commands import UsageError
+from specz_cnn.survey.command import add_survey_arguments, is_survey, listed_paths, run_survey
+
+__all__ = ["add_arguments", "run"]
+
+_EXAMPLE = Path(__file__).parents[1] / "data" / "example-spec.fits"
+
+_EPILOG = """\
+examples:
+  specz-cnn fit --example
+  specz-cnn fit spec-3586-55181-0076.fits
+  specz-cnn fit spectra/ more/spec-*.fits -o z.ecsv
+  find /data -name 'spec-*.fits' | specz-cnn fit - -o z.fits
+  specz-cnn fit --sdss 3586-55181-76 4037498043582664704
+"""
+
+
+def add_arguments(parser):
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    parser : `argparse.ArgumentParser`
+    """
+    from argparse import RawDescriptionHelpFormatter
+
+    parser.formatter_class = RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument(
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="file, directory or pattern; - reads a list from standard input",
+    )
+    parser.add_argument(
+        "--example", action="store_true", help="fit the packaged example, a simulated spectrum"
+    )
+    parser.add_argument(
+        "--sdss", nargs="+", metavar="ID", default=[], help="download and fit: PLATE-MJD-FIBER or specObjID"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="table to write: .ecsv .fits .csv .parquet .vot; a directory: parts",
+    )
+    parser.add_argument("--model", help="packaged model or weights file (default: the setting default_model)")
+    parser.add_argument(
+        "--cross-check", metavar="MODEL", default="default", help="model that gives the second opinion"
+    )
+    parser.add_argument("--no-cross-check", dest="cross_check", action="store_const", const=None)
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: cuda if there is one)")
+    parser.add_argument(
+        "--batch-size", type=int, metavar="N", help="spectra that go through a network together"
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="processes")
+    add_survey_arguments(parser)
+
+
+def run(args):
+    """Fit and write or show the table.
+
+    Parameters
+    ----------
+    args : `argparse.Namespace`
+
+    Returns
+    -------
+    int
+        0, or 1 if some spectra could not be measured.
+    """
+    if is_survey(args):
+        if args.example or args.sdss:
+            raise UsageError("--example and --sdss write one table, not a directory of parts")
+        return run_survey(args, args.paths)
+    if args.output:
+        _check_output(args.output)
+    paths = _paths(args)
+
+    from specz_cnn.redshift import fit_redshifts_cnn
+    from specz_cnn.results import write_table
+
+    options = {"batch_size": args.batch_size} if args.batch_size is not None else {}
+    table = fit_redshifts_cnn(
+        paths,
+        model=args.model,
+        cross_check=args.cross_check,
+        device=args.device,
+        n_workers=args.workers or 0,
+        **options,
+    )
+    if args.output:
+        write_table(table, args.output)
+        print(f"{len(table)} rows in {args.output}", file=sys.stderr)
+    else:
+        _show(table)
+    failed = sum(error != "" for error in table["error"])
+    if failed:
+        print(
+            f"{failed} of {len(table)} spectra could not be measured; see the column error", file=sys.stderr
+        )
+    return 1 if failed else 0
+
+
+def _check_output(output):
+    """Find out before the work that its result cannot be written."""
+    from specz_cnn.results import table_format
+
+    try:
+        table_format(output)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    directory = Path(output).absolute().parent
+    if not directory.is_dir():
+        raise UsageError(f"no such directory: {directory}")
+    if not os.access(directory, os.W_OK):
+        raise UsageError(f"cannot write into {directory}")
+
+
+def _paths(args):
+    """All paths the arguments stand for, as a list."""
+    from specz_cnn.survey.inputs import iter_paths, read_list
+
+    paths = []
+    for path in args.paths:
+        # What reads as an absolute path elsewhere stays as it was typed here, where people look at it.
+        if path == "-":
+            paths += read_list(sys.stdin)
+        elif os.path.isdir(path) or not os.path.exists(path):
+            paths += [os.path.relpath(p) if not os.path.isabs(path) else p for p in iter_paths([path])]
+        else:
+            paths.append(path)
+    paths += listed_paths(args) or []
+    if args.example:
+        print(
+            "The example is a simulated spectrum; its true redshift is in its header (Z_TRUE).",
+            file=sys.stderr,
+        )
+        paths.append(str(_EXAMPLE))
+    if args.sdss:
+        paths += _download(args.sdss)
+    if not paths:
+        raise UsageError("nothing to fit: give paths, --sdss or --example")
+    return paths
+
+
+def _download(words):
+    """Paths of SDSS spectra, downloaded into the cache unless they are there."""
+    from specz_cnn.config import cache_directory
+    from specz_cnn.sdss import SpecID, download_spectra
+
+    try:
+        ids = [SpecID.parse(word) for word in words]
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    table = download_spectra(ids, cache_directory())
+    for row in table:
+        if row["error"]:
+            print(f"{row['plate']}-{row['mjd']}-{row['fiber']}: {row['error']}", file=sys.stderr)
+    # A spectrum that did not come is a row that says so, as every unreadable file is.
+    return [str(row["path"]) for row in table]
+
+
+_SHOWN = ("file", "z", "z_err", "confidence", "p_qso", "z_check", "snr")
+
+
+def _show(table):
+    """Print the table for reading: the main columns, flags by name."""
+    from specz_cnn.flags import decode_flags
+
+    shown = table[list(_SHOWN)]
+    shown["file"] = [os.path.basename(path) for path in table["file"]]
+    shown["flags"] = [" ".join(decode_flags(int(value))) or "-" for value in table["flags"]]
+    print("\n".join(shown.pformat(max_lines=-1, max_width=-1, show_unit=False)))
+    for path, error in zip(table["file"], table["error"], strict=True):
+        if error:
+            print(f"{path}: {error}", file=sys.stderr)
