@@ -15,8 +15,10 @@ from functools import lru_cache
 
 import numpy as np
 
+from specz_cnn.io.bitmask import mask_bits
 from specz_cnn.io.layout import (
     COADD_COLUMNS,
+    IDENTITY_COLUMNS,
     SPECOBJ_COLUMNS,
     check_columns,
     identity_from,
@@ -38,14 +40,17 @@ _WIDTHS = {b"A": 1, b"B": 1, b"L": 1, b"I": 2, b"E": 4, b"J": 4, b"C": 8, b"D": 
 _DTYPES = {b"D": ">f8", b"E": ">f4", b"I": ">i2", b"J": ">i4", b"K": ">i8"}
 
 _PIXEL_COLUMNS = (*COADD_COLUMNS, "and_mask")
-_ROW_COLUMNS = (*SPECOBJ_COLUMNS, "plate", "mjd", "fiberid", "plug_ra", "plug_dec", "ra", "dec")
-_WANTED = frozenset(name.encode() for name in (*_PIXEL_COLUMNS, *_ROW_COLUMNS))
+_WANTED = frozenset(name.encode() for name in (*_PIXEL_COLUMNS, *IDENTITY_COLUMNS))
 _TABLE_KEYWORDS = ("BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "PCOUNT", "GCOUNT", "TFIELDS")
 _PRIMARY_KEYWORDS = ("PLATEID", "MJD", "FIBERID", "PLUG_RA", "PLUG_DEC")
 
 
+# Value field of a card: an integer, a real number, a string without quotes inside, or nothing.
+_VALUE = re.compile(
+    rb" *(?:([+-]?\d+)|([+-]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][+-]?\d+)?)|'([ -&(-~]*)')? *(?:/[ -~]*)?"
+)
 # Column numbers have three digits at most, so that keyword and number leave room for spaces or none.
-_COLUMN_CARD = re.compile(rb"T(TYPE|FORM)(\d{1,3}) *= *'([^']*)'")
+_COLUMN_CARD = re.compile(rb"T(TYPE|FORM)(\d{1,3}) *= *'([ -&(-~]*)'")
 _SCALE_CARD = re.compile(rb"T(?:SCAL|ZERO)(\d{1,3}) *=")
 _FORM = re.compile(rb" *(\d*)([ABCDEIJKLM]) *")
 
@@ -109,6 +114,7 @@ def read_arrays(path, *, mask="default", pipeline=True):
     ValueError
         If there is no such mask policy.
     """
+    mask = mask_bits(mask)
     try:
         columns, header, row = _read_bytes(path, pipeline)
     except FileNotFoundError:
@@ -127,6 +133,8 @@ def _read_bytes(path, pipeline):
         if not data.startswith(b"SIMPLE  =                    T"):
             raise _Unusual
         primary_end = _header_end(data, 0)
+        if not data[:primary_end].isascii():
+            raise _Unusual
         header = {keyword: _card_value(data, keyword, primary_end) for keyword in _PRIMARY_KEYWORDS}
         if _card_value(data, "NAXIS", primary_end) != 0:
             raise _Unusual
@@ -150,7 +158,7 @@ def _read_row(data, start):
     table, start = _table_at(data, start, SPECOBJ_COLUMNS)
     if table.n_rows < 1 or start + table.size > len(data):
         raise _Unusual
-    fields = np.frombuffer(data, table.dtype(_ROW_COLUMNS), 1, start)
+    fields = np.frombuffer(data, table.dtype(IDENTITY_COLUMNS), 1, start)
     row = dict(zip(fields.dtype.names, fields[0].tolist(), strict=True))
     row["class"] = to_text(row["class"])
     return row
@@ -178,18 +186,15 @@ def _card_value(data, keyword, end):
         position = data.find(name, position + 1, end)
     if position < 0:
         return None
-    value = data[position + 10 : position + _CARD].strip()
-    if value.startswith(b"'"):
-        return to_text(value[1:].partition(b"'")[0])
-    value = value.partition(b"/")[0].strip()
-    try:
-        return int(value)
-    except ValueError:
-        pass
-    try:
-        return float(value)
-    except ValueError:
-        return None
+    match = _VALUE.fullmatch(data, position + 10, position + _CARD)
+    if not match:
+        raise _Unusual
+    integer, real, text = match.groups()
+    if text is not None:
+        return to_text(text)
+    if integer is not None:
+        return int(integer)
+    return None if real is None else float(real)
 
 
 def _table_at(data, start, wanted):
@@ -197,7 +202,10 @@ def _table_at(data, start, wanted):
     if not data.startswith(b"XTENSION= 'BINTABLE'", start):
         raise _Unusual
     end = _header_end(data, start)
-    table = _parse_table(data[start:end])
+    header = data[start:end]
+    if not header.isascii():
+        raise _Unusual
+    table = _parse_table(header)
     if not all(name in table.columns for name in wanted):
         raise _Unusual
     return table, end

@@ -17,10 +17,11 @@ import numpy as np
 from astropy.io import fits
 
 from specz_cnn.io.arrays import SpectrumArrays
-from specz_cnn.io.bitmask import bad_pixels
+from specz_cnn.io.bitmask import bad_pixels, mask_bits
 
 __all__ = [
     "COADD_COLUMNS",
+    "IDENTITY_COLUMNS",
     "SPECOBJ_COLUMNS",
     "SpecLiteError",
     "identity_from",
@@ -36,6 +37,8 @@ __all__ = [
 COADD_COLUMNS = ("flux", "loglam", "ivar")
 #: Columns by which the row of the survey's catalogue is known.
 SPECOBJ_COLUMNS = ("class", "z", "z_err", "zwarning")
+#: Columns of that row that :func:`identity_from` uses.
+IDENTITY_COLUMNS = (*SPECOBJ_COLUMNS, "plate", "mjd", "fiberid", "plug_ra", "plug_dec", "ra", "dec")
 
 _FILE_NAME = re.compile(r"spec-(\d{4,6})-(\d{5})-(\d{4,})\.fits")
 
@@ -82,7 +85,7 @@ def open_spec_lite(file):
     SpecLiteError
         For every other failure.
     """
-    name = getattr(file, "name", file if isinstance(file, str | os.PathLike) else "<open file>")
+    name = file if isinstance(file, str | os.PathLike) else getattr(file, "name", "<open file>")
     try:
         with warnings.catch_warnings():
             # Damage is judged below, by the sizes; headers of SDSS offend against details of the standard.
@@ -181,6 +184,9 @@ def check_columns(columns, path):
         column = columns[name]
         if column.shape != (n,) or column.dtype.kind not in "fiu":
             raise SpecLiteError(path, f"column {name} does not hold one number a pixel")
+    mask = columns.get("and_mask")
+    if mask is not None and (mask.shape != (n,) or mask.dtype.kind not in "iu"):
+        raise SpecLiteError(path, "column and_mask does not hold one integer a pixel")
     check_loglam(columns["loglam"], path)
 
 
@@ -199,7 +205,7 @@ def to_text(value):
     return str(value).replace("\0", " ").strip()
 
 
-def read_specobj(hdulist, path):
+def read_specobj(hdulist, path, names=None):
     """The row of the survey's catalogue.
 
     Parameters
@@ -207,6 +213,8 @@ def read_specobj(hdulist, path):
     hdulist : `~astropy.io.fits.HDUList`
     path : path-like
         For messages.
+    names : collection of str, optional
+        Columns to read (lower case); all if not given.
 
     Returns
     -------
@@ -227,6 +235,8 @@ def read_specobj(hdulist, path):
         return {}
     row = {}
     for name, column in zip(_column_names(hdu), hdu.columns, strict=True):
+        if names is not None and name not in names:
+            continue
         value = hdu.data[column.name][0]
         if isinstance(value, str | bytes):
             value = to_text(value)
@@ -343,8 +353,9 @@ def read_arrays_astropy(path, *, mask="default", pipeline=True):
     SpecLiteError
         If the file is damaged or no spec-lite file.
     """
+    mask = mask_bits(mask)
     with open_spec_lite(path) as hdulist:
         columns = read_columns(hdulist, path)
-        row = read_specobj(hdulist, path) if pipeline else {}
+        row = read_specobj(hdulist, path, IDENTITY_COLUMNS) if pipeline else {}
         identity = identity_from(path, hdulist[0].header, row)
     return make_arrays(columns, identity, mask=mask)

@@ -234,6 +234,15 @@ def _write_complete(hdulist, path):
         partial.unlink(missing_ok=True)
 
 
+def _inverse_variance(spectrum):
+    """Inverse variance in units that belong to those of the flux, whatever kind of uncertainty there is."""
+    uncertainty = spectrum.uncertainty
+    # Even to itself, astropy converts an inverse variance by way of the variance: zeros would divide.
+    if not isinstance(uncertainty, InverseVariance):
+        uncertainty = uncertainty.represent_as(InverseVariance)
+    return uncertainty.quantity.to_value(spectrum.flux.unit**-2)
+
+
 @custom_writer("SDSS spec-lite", dtype=Spectrum, force=True)
 def _write_spectrum(spectrum, path, *, overwrite=False, **keywords):
     """Write a `~specutils.Spectrum`; what its meta holds is used unless given as a keyword of `write_spec_lite`."""
@@ -248,7 +257,7 @@ def _write_spectrum(spectrum, path, *, overwrite=False, **keywords):
     scale = u.Quantity(np.ones_like(flux), spectrum.flux.unit).to_value(_FLUX_UNIT, equivalency)
     if spectrum.uncertainty is None:
         raise ValueError("a spec-lite file needs the inverse variance: the spectrum has no uncertainty")
-    ivar = spectrum.uncertainty.represent_as(InverseVariance).array / scale**2
+    ivar = _inverse_variance(spectrum) / scale**2
     if spectrum.mask is not None:
         ivar = np.where(spectrum.mask, 0.0, ivar)
     meta = spectrum.meta
