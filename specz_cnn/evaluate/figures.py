@@ -1,8 +1,8 @@
 """The figures of an evaluation.
 
-Every function takes an `~specz_cnn.evaluate.Evaluation` and returns a `matplotlib.figure.Figure`. Colours are
-those of Okabe & Ito (2008), which people with colour-blindness tell apart; shapes and line styles differ as
-well.
+Every function takes an `~specz_cnn.evaluate.Evaluation` and returns a `matplotlib.figure.Figure`, which does
+not belong to pyplot: it needs no display and is closed by forgetting it. Colours are those of Okabe & Ito
+(2008), which people with colour-blindness tell apart; shapes and line styles differ as well.
 """
 
 from __future__ import annotations
@@ -98,10 +98,15 @@ def _styled(function):
     return draw
 
 
-def _figure(width, height, **kwargs):
-    from matplotlib.figure import Figure
+def _prepared(figure, width, height):
+    """A new figure, or the given one, of the wanted size and layout."""
+    if figure is None:
+        from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained", **kwargs)
+        figure = Figure()
+    figure.set_size_inches(width, height)
+    figure.set_layout_engine("constrained")
+    return figure
 
 
 def _log_redshift(axis, which, top):
@@ -116,12 +121,14 @@ def _log1p(z):
 
 
 @_styled
-def plot_predicted(evaluation):
+def plot_predicted(evaluation, *, figure=None):
     """Measured against true redshift, and the velocity difference below.
 
     Parameters
     ----------
     evaluation : `~specz_cnn.evaluate.Evaluation`
+    figure : `matplotlib.figure.Figure`, optional
+        An empty figure to draw into, for example from `matplotlib.pyplot.figure`; a new one by default.
 
     Returns
     -------
@@ -130,7 +137,7 @@ def plot_predicted(evaluation):
     rows = evaluation.quasars
     z_true, z, dv = (np.asarray(rows[name], dtype=float) for name in ("z_true", "z", "dv"))
     flagged = np.asarray(rows["flags"]) != 0
-    figure = _figure(6.0, 7.6)
+    figure = _prepared(figure, 6.0, 7.6)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.25))
     known = np.isfinite(z)
     top = 1.04 * max(z_true.max(), z[known].max(initial=0.5))
@@ -171,7 +178,7 @@ def plot_predicted(evaluation):
 
 
 @_styled
-def plot_velocities(evaluation, *, limit=OUTLIER_VELOCITY):
+def plot_velocities(evaluation, *, limit=OUTLIER_VELOCITY, figure=None):
     """Histogram of the velocity differences of every estimator.
 
     Estimates that are the reference itself would pile up at zero; they are left out, and the legend says how
@@ -182,6 +189,8 @@ def plot_velocities(evaluation, *, limit=OUTLIER_VELOCITY):
     evaluation : `~specz_cnn.evaluate.Evaluation`
     limit : float
         Differences up to this, in km/s, are drawn.
+    figure : `matplotlib.figure.Figure`, optional
+        An empty figure to draw into, for example from `matplotlib.pyplot.figure`; a new one by default.
 
     Returns
     -------
@@ -191,7 +200,7 @@ def plot_velocities(evaluation, *, limit=OUTLIER_VELOCITY):
 
     rows = evaluation.quasars
     whole = evaluation.redshifts[evaluation.redshifts["sample"] == "all"]
-    figure = _figure(7.2, 4.6)
+    figure = _prepared(figure, 7.2, 4.6)
     axis = figure.subplots()
     edges = _velocity_edges(rows, limit)
     for row, (color, _, style) in zip(whole, _LOOKS, strict=False):
@@ -248,12 +257,14 @@ def _bars(value, low, high):
 
 
 @_styled
-def plot_reliability(evaluation):
+def plot_reliability(evaluation, *, figure=None):
     """Stated confidence against the fraction that is right, and its complement on a logarithmic scale.
 
     Parameters
     ----------
     evaluation : `~specz_cnn.evaluate.Evaluation`
+    figure : `matplotlib.figure.Figure`, optional
+        An empty figure to draw into, for example from `matplotlib.pyplot.figure`; a new one by default.
 
     Returns
     -------
@@ -264,7 +275,7 @@ def plot_reliability(evaluation):
         np.asarray(table[name]) for name in ("confidence", "right", "right_lo", "right_hi")
     )
     n = np.asarray(table["n"])
-    figure = _figure(9.0, 5.4)
+    figure = _prepared(figure, 9.0, 5.4)
     (left_count, rest_count), (left, rest) = figure.subplots(2, 2, sharex="col", height_ratios=(1, 4))
     left.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8)
     left.errorbar(stated, right, _bars(right, low, high), fmt="o", color=_BLUE, capsize=2, markersize=5)
@@ -295,12 +306,14 @@ def plot_reliability(evaluation):
 
 
 @_styled
-def plot_coverage(evaluation):
+def plot_coverage(evaluation, *, figure=None):
     """Fraction of true redshifts inside the credible intervals of every level.
 
     Parameters
     ----------
     evaluation : `~specz_cnn.evaluate.Evaluation`
+    figure : `matplotlib.figure.Figure`, optional
+        An empty figure to draw into, for example from `matplotlib.pyplot.figure`; a new one by default.
 
     Returns
     -------
@@ -308,7 +321,7 @@ def plot_coverage(evaluation):
     """
     rows = evaluation.quasars
     flagged = np.asarray(rows["flags"]) != 0
-    figure = _figure(5.2, 5.2)
+    figure = _prepared(figure, 5.2, 5.2)
     axis = figure.subplots()
     levels = np.linspace(0, 1, 201)
     axis.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, label="right errors")
@@ -331,7 +344,7 @@ def plot_coverage(evaluation):
 
 
 @_styled
-def plot_pit(evaluation):
+def plot_pit(evaluation, *, figure=None):
     """Histogram of the probability below the true redshift, flat if p(z) is right.
 
     A hump in the middle means errors that are too large, a U too small ones, a slope a bias.
@@ -339,6 +352,8 @@ def plot_pit(evaluation):
     Parameters
     ----------
     evaluation : `~specz_cnn.evaluate.Evaluation`
+    figure : `matplotlib.figure.Figure`, optional
+        An empty figure to draw into, for example from `matplotlib.pyplot.figure`; a new one by default.
 
     Returns
     -------
@@ -352,7 +367,7 @@ def plot_pit(evaluation):
     counts, _ = np.histogram(pit, edges, weights=weights)
     total = weights.sum()
     low, high = binomial_interval(total / n_bins, total)
-    figure = _figure(6.0, 4.0)
+    figure = _prepared(figure, 6.0, 4.0)
     axis = figure.subplots()
     axis.axhspan(low * n_bins, high * n_bins, color=_GREY, alpha=0.2, linewidth=0, label="chance, 68 %")
     axis.axhline(1, color=_GREY, linewidth=0.8)
@@ -368,12 +383,14 @@ def plot_pit(evaluation):
 
 
 @_styled
-def plot_distribution(evaluation):
+def plot_distribution(evaluation, *, figure=None):
     """True and measured N(z), and their difference in units of the counting noise.
 
     Parameters
     ----------
     evaluation : `~specz_cnn.evaluate.Evaluation`
+    figure : `matplotlib.figure.Figure`, optional
+        An empty figure to draw into, for example from `matplotlib.pyplot.figure`; a new one by default.
 
     Returns
     -------
@@ -386,7 +403,7 @@ def plot_distribution(evaluation):
     n_true, n, difference = (np.zeros(edges.size - 1) for _ in range(3))
     n_true[index], n[index], difference[index] = table["n_true"], table["n"], table["difference"]
     middle = 0.5 * (edges[1:] + edges[:-1])
-    figure = _figure(7.2, 5.2)
+    figure = _prepared(figure, 7.2, 5.2)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2.4, 1))
     upper.stairs(n_true, edges, color=_GREY, fill=True, alpha=0.35, label="true")
     occupied = (n_true > 0) | (n > 0)
@@ -412,13 +429,15 @@ def plot_distribution(evaluation):
 
 
 @_styled
-def plot_bins(evaluation, by="redshift"):
+def plot_bins(evaluation, by="redshift", *, figure=None):
     """Fractions within 600 and 3000 km/s, scatter and honesty of the errors, by redshift or S/N.
 
     Parameters
     ----------
     evaluation : `~specz_cnn.evaluate.Evaluation`
     by : {"redshift", "S/N"}
+    figure : `matplotlib.figure.Figure`, optional
+        An empty figure to draw into, for example from `matplotlib.pyplot.figure`; a new one by default.
 
     Returns
     -------
@@ -438,7 +457,7 @@ def plot_bins(evaluation, by="redshift"):
         ("within_3000", "within 3000 km/s (%)", 100),
         ("nmad", "NMAD (km/s)", 1),
     ]
-    figure = _figure(7.6, 8.8)
+    figure = _prepared(figure, 7.6, 8.8)
     axes = figure.subplots(len(panels) + 1, 1, sharex=True)
     for axis, (quantity, label, scale) in zip(axes, panels, strict=False):
         for i, name in enumerate(names):
@@ -512,12 +531,14 @@ def _plot_pulls(axis, evaluation, by, edges, used):
 
 
 @_styled
-def plot_classification(evaluation):
+def plot_classification(evaluation, *, figure=None):
     """Distribution of p_qso by class, and completeness and purity at every threshold.
 
     Parameters
     ----------
     evaluation : `~specz_cnn.evaluate.Evaluation`
+    figure : `matplotlib.figure.Figure`, optional
+        An empty figure to draw into, for example from `matplotlib.pyplot.figure`; a new one by default.
 
     Returns
     -------
@@ -527,11 +548,13 @@ def plot_classification(evaluation):
     p_qso, weights = (np.asarray(rows[name], dtype=float) for name in ("p_qso", "weight"))
     cls = np.asarray(rows["cls"])
     threshold = float(evaluation.classification["threshold"][0])
-    figure = _figure(9.0, 4.2)
+    figure = _prepared(figure, 9.0, 4.2)
     left, right = figure.subplots(1, 2)
     edges = np.linspace(0, 1, 21)
     for name, (color, _, style) in zip(("QSO", "GALAXY", "STAR"), _LOOKS, strict=False):
         chosen = (cls == name) & np.isfinite(p_qso)
+        if not chosen.any():
+            continue
         counts, _ = np.histogram(p_qso[chosen], edges, weights=weights[chosen])
         left.stairs(
             counts,

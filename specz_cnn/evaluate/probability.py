@@ -127,8 +127,6 @@ def _around_truth(pdf, z_grid, z_true):
     position = (position - centre[0]) / step + 0.5
     for start in range(0, len(pdf), _ROWS):
         block = np.asarray(pdf[start : start + _ROWS], dtype=float)
-        total = block.sum(axis=1, keepdims=True)
-        usable = np.isfinite(total) & (total > 0)
         usable = np.isfinite(block).all(axis=1, keepdims=True)
         # The interpolation divides by probabilities, which must not be denormal numbers.
         block = np.where(block > _NOTHING, block, 0.0)
