@@ -225,6 +225,18 @@ def save_figure(figure, path, *, dpi=150):
         figure.savefig(path, dpi=dpi, metadata=metadata)
 
 
+@contextmanager
+def many_pages(path):
+    """A context that collects figures on the pages of one PDF file; its value is called with a name and a figure."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_pdf import PdfPages
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with rc_context({"pdf.fonttype": 42}), PdfPages(path, metadata={"CreationDate": None}) as pages:
+        yield lambda name, figure: pages.savefig(figure)
+
+
 def figure_bytes(result, spectrum=None, *, dark=False, dpi=90, format="png", **options):
     """The picture of a result as the bytes of a file, without any window or current figure: for web pages.
 

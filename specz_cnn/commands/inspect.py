@@ -1,0 +1,173 @@
+"""``specz-cnn inspect``: a web page for the visual inspection of results, and the merging of verdicts."""
+
+from __future__ import annotations
+
+import sys
+from itertools import tee
+from pathlib import Path
+
+from specz_cnn.commands import UsageError
+
+__all__ = ["add_arguments", "run"]
+
+_EPILOG = """\
+examples:
+  specz-cnn inspect z.ecsv spectra/ -o inspect.html    open the page in any browser, press ? for the keys
+  specz-cnn evaluate z.ecsv verdicts.csv               compare with the verdicts exported from the page
+  specz-cnn inspect --merge ann.csv bob.csv -o both.csv
+
+The page is one file that needs no network. Verdicts stay in the browser until they are exported as CSV. Merging lists on
+standard output what the inspectors differ in.
+"""
+
+
+def add_arguments(parser):
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    parser : `argparse.ArgumentParser`
+    """
+    from argparse import RawDescriptionHelpFormatter
+
+    parser.formatter_class = RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument("table", nargs="?", type=Path, metavar="TABLE", help="results of `specz-cnn fit`")
+    parser.add_argument(
+        "spectra",
+        nargs="?",
+        type=Path,
+        metavar="SPECTRA_DIR",
+        help="directory of the spectra (default: the paths in the table)",
+    )
+    parser.add_argument("--merge", nargs="+", type=Path, metavar="CSV", help="merge verdicts instead")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="page (.html), or merged verdicts (.csv)",
+    )
+    parser.add_argument("--title", help="heading of the page (default: name of the table)")
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="network whose p(z) the page shows (default: the one that made the table; none: no p(z))",
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=1000.0,
+        metavar="KMS",
+        help="merging: largest difference of redshifts that agree (default: %(default)g km/s)",
+    )
+
+
+def run(args):
+    """Run the command.
+
+    Parameters
+    ----------
+    args : `argparse.Namespace`
+
+    Returns
+    -------
+    int
+        0, or 1 if a spectrum is missing.
+
+    Raises
+    ------
+    UsageError
+        If the arguments do not fit together.
+    """
+    if args.merge:
+        if args.table is not None:
+            raise UsageError("give either a table or --merge, not both")
+        return _merge(args)
+    if args.table is None:
+        raise UsageError("name a table of results, or the verdicts to --merge")
+    return _make_page(args)
+
+
+def _merge(args):
+    from specz_cnn.report import disagreements, merge_verdicts, read_verdicts, write_verdicts
+
+    if args.output.resolve() in (path.resolve() for path in args.merge):
+        raise UsageError(f"{args.output} would replace one of the files that are merged")
+    merged = merge_verdicts([read_verdicts(path) for path in args.merge], tolerance=args.tolerance)
+    write_verdicts(merged, args.output)
+    open_questions = disagreements(merged)
+    for row in open_questions:
+        name = row["file"] or f"{row['plate']:04d}-{row['mjd']:05d}-{row['fiber']:04d}"
+        print(f"{name}: {row['disagreement']}")
+    _say(f"{len(merged)} spectra, {len(open_questions)} with disagreement; wrote {args.output}")
+    return 0
+
+
+def _make_page(args):
+    from specz_cnn.evaluate.catalogue import read_table
+    from specz_cnn.report import write_inspection_page
+    from specz_cnn.report.sources import SpectrumFinder, read_rows
+
+    table = read_table(args.table)
+    if len(table) == 0 or "z" not in table.colnames:
+        raise ValueError(f"{args.table} has no column 'z' or no row")
+    problems = []
+    fitter = _fitter(args.model, table.meta)
+    rows = read_rows(
+        table,
+        SpectrumFinder(args.spectra),
+        fitter=fitter,
+        on_error=lambda row, message: problems.append(f"row {row + 1}: {message}"),
+        progress=_progress(len(table)),
+    )
+    spectra, pdfs = tee(rows)
+    n_spectra = write_inspection_page(
+        args.output,
+        table,
+        (spectrum for spectrum, _ in spectra),
+        pdfs=None if fitter is None else (pdf for _, pdf in pdfs),
+        pdf_step=None if fitter is None else fitter.info.bins["step"],
+        title=args.title or args.table.stem,
+    )
+    for problem in problems[:20]:
+        _say(problem)
+    if len(problems) > 20:
+        _say(f"and {len(problems) - 20} more")
+    size = args.output.stat().st_size / 1e6
+    _say(f"wrote {args.output}: {n_spectra} of {len(table)} spectra, {size:.1f} MB")
+    return 1 if problems else 0
+
+
+def _fitter(name, meta):
+    """The network that gives p(z), or None: a page without p(z) is better than none."""
+    from specz_cnn.fitter import Fitter
+
+    if name == "none":
+        return None
+    meta = {key.lower(): value for key, value in meta.items()}
+    try:
+        fitter = Fitter(name or meta.get("model") or None, None)
+    except (OSError, ValueError, RuntimeError) as error:
+        if name:
+            raise
+        _say(f"without p(z): {error}")
+        return None
+    # Of a network that returns one number, p(z) would show nothing that the error does not.
+    return None if fitter.info.bins is None else fitter
+
+
+def _progress(total):
+    """A function that reports on standard error, if somebody is watching."""
+    if not sys.stderr.isatty():
+        return None
+
+    def report(done):
+        print(f"\r{done}/{total} spectra", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+    return report
+
+
+def _say(text):
+    print(text, file=sys.stderr)

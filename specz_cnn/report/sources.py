@@ -1,0 +1,132 @@
+"""Where the spectra of a results table are, and what a network makes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from specz_cnn.io import read_arrays
+
+__all__ = ["SpectrumFinder", "read_rows"]
+
+# Spectra are read and measured this many at a time.
+_BATCH = 64
+
+
+class SpectrumFinder:
+    """Find the file of each row of a results table.
+
+    Parameters
+    ----------
+    directory : str, `~pathlib.Path` or None
+        Directory of the spectra, searched with everything below it; without one, the paths in the table count as they are.
+
+    Raises
+    ------
+    NotADirectoryError
+        If there is no such directory.
+    """
+
+    def __init__(self, directory=None):
+        self.directory = None if directory is None else Path(directory)
+        if self.directory is not None and not self.directory.is_dir():
+            raise NotADirectoryError(f"there is no directory {self.directory}")
+        self._below = None
+
+    def find(self, file="", plate=-1, mjd=-1, fiber=-1):
+        """The path of a spectrum, or None.
+
+        Parameters
+        ----------
+        file : str, optional
+            Path as the table has it.
+        plate, mjd, fiber : int, optional
+            The SDSS name, of use where the file is not known.
+
+        Returns
+        -------
+        `~pathlib.Path` or None
+        """
+        names = [Path(file).name] if file else []
+        if min(plate, mjd, fiber) >= 0:
+            names.append(f"spec-{plate:04d}-{mjd:05d}-{fiber:04d}.fits")
+        if self.directory is None:
+            return Path(file) if file and Path(file).is_file() else None
+        for name in names:
+            direct = self.directory / name
+            if direct.is_file():
+                return direct
+            if name in self._tree():
+                return self._tree()[name]
+        return None
+
+    def _tree(self):
+        """All files below the directory by name, listed when first needed: an SDSS tree has one directory for each plate."""
+        if self._below is None:
+            self._below = {path.name: path for path in sorted(self.directory.rglob("*.fits*"), reverse=True)}
+        return self._below
+
+
+def read_rows(table, finder, *, fitter=None, on_error=None, progress=None):
+    """Spectra of a table, one after the other, with their probabilities.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        With ``file`` or ``plate``, ``mjd`` and ``fiber``.
+    finder : SpectrumFinder
+    fitter : `~specz_cnn.fitter.Fitter`, optional
+        Network that gives the probabilities; without one there are none.
+    on_error : callable, optional
+        Called with the row and a message for each spectrum that is missing or cannot be read.
+    progress : callable, optional
+        Called with the number of rows done.
+
+    Yields
+    ------
+    (SpectrumArrays or None, `~numpy.ndarray` or None)
+    """
+    names = [name for name in ("file", "plate", "mjd", "fiber") if name in table.colnames]
+    for first in range(0, len(table), _BATCH):
+        rows = range(first, min(first + _BATCH, len(table)))
+        spectra = [_read(row, _identity(table, names, row), finder, on_error) for row in rows]
+        pdfs = [None] * len(rows) if fitter is None else _probabilities(fitter, spectra)
+        yield from zip(spectra, pdfs, strict=True)
+        if progress is not None:
+            progress(rows[-1] + 1)
+
+
+def _identity(table, names, row):
+    values = {name: table[name][row] for name in names}
+    if isinstance(values.get("file"), bytes):
+        values["file"] = values["file"].decode()
+    known = {name: value for name, value in values.items() if not np.ma.is_masked(value)}
+    return {name: str(value) if name == "file" else int(value) for name, value in known.items()}
+
+
+def _read(row, identity, finder, on_error):
+    path = finder.find(**identity)
+    try:
+        if path is None:
+            raise FileNotFoundError(f"no file for {identity.get('file') or identity}")
+        return read_arrays(path)
+    except (OSError, ValueError) as error:
+        if on_error is not None:
+            on_error(row, str(error))
+        return None
+
+
+def _probabilities(fitter, spectra):
+    """p(z) of each spectrum, None where there is none."""
+    from specz_cnn.fitter import prepare
+
+    present = [i for i, spectrum in enumerate(spectra) if spectrum is not None]
+    pdfs = [None] * len(spectra)
+    if not present:
+        return pdfs
+    batch = fitter.fit([prepare(spectra[i], fitter.grid) for i in present])
+    if batch.pdf is not None:
+        for i, pdf in zip(present, batch.pdf, strict=True):
+            pdfs[i] = pdf if np.isfinite(pdf).all() else None
+    return pdfs
