@@ -75,7 +75,7 @@ class Evaluation:
         The rows that redshifts and classes were judged on, with ``weight``, ``dv`` (km/s), ``pit`` and
         ``credible_level``.
     meta : dict
-        What was compared: names of the files, selection, counts.
+        What was compared: names of the files, selection, counts, and the ``provenance`` of the results.
     """
 
     redshifts: QTable
@@ -187,6 +187,7 @@ def evaluate(
     classified["weight"] = _weights(classified, each_spectrum)
     samples = _samples(quasars)
     meta = {key: matched.meta[key] for key in ("results", "labels", "truth") if key in matched.meta}
+    meta["provenance"] = dict(matched.meta.get("provenance", {}))
     meta |= {"half": half or "all", "min_trust": min_trust, "min_class_trust": min_class_trust}
     meta |= {
         "counted": "spectra" if each_spectrum else "objects",

@@ -86,6 +86,10 @@ def _heading(evaluation):
         f" of {weight.sum():.0f} objects, each of which counts once" if meta["counted"] == "objects" else ""
     )
     lines = [f"Evaluation of {meta.get('results', 'redshifts')} against {meta.get('labels', 'labels')}"]
+    # FITS writes the keywords of its header in upper case.
+    provenance = {str(key).lower(): value for key, value in meta.get("provenance", {}).items()}
+    if models := [str(provenance[key]) for key in ("model", "cross_check") if provenance.get(key)]:
+        lines.append(f"Redshifts of {', checked by '.join(models)}")
     half = "all labels" if meta["half"] == "all" else f"the {meta['half']} half of the labels"
     selection = f"{half}, trust {meta['min_trust']} or better, reference {meta['truth']}"
     lines.append(f"{len(weight)} quasar spectra{objects}; {selection}")

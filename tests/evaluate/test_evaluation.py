@@ -159,6 +159,14 @@ def test_report(evaluation):
     assert "nan" not in report
 
 
+def test_report_names_the_model(survey):
+    labels, results = survey
+    results = results.copy()
+    results.meta |= {"MODEL": "rnet-e", "cross_check": "rnet-pz"}
+    evaluation = evaluate(match_results(results, read_labels(labels)))
+    assert "Redshifts of rnet-e, checked by rnet-pz" in evaluation.report()
+
+
 def test_files_are_the_same_every_time(evaluation, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     from specz_cnn.evaluate import figures
