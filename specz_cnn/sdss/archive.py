@@ -11,8 +11,8 @@ __all__ = ["lite_path", "lite_url", "reductions", "rsync_root"]
 # Plates from here on were observed with the BOSS spectrographs.
 _FIRST_BOSS_PLATE = 3510
 
-# SDSS-I/II; SEGUE-2; stellar plates of SEGUE-1 and clusters, in the order of their numbers of spectra.
-_LEGACY = ("26", "104", "103")
+# First and last plate of SDSS-I/II, of SEGUE-2 and of the stellar clusters, in the order of their numbers of spectra.
+_LEGACY = {"26": (1, 3006), "104": (2640, _FIRST_BOSS_PLATE - 1), "103": (1960, 2912)}
 
 # Reductions of BOSS spectra by data release; releases after the last one keep its own.
 _BOSS = {
@@ -40,10 +40,10 @@ def reductions(plate, data_release=None):
     Returns
     -------
     tuple of str
-        The likeliest first.  A legacy plate does not tell its reduction.
+        The likeliest first.  Some legacy plates do not tell their reduction.
     """
     if plate < _FIRST_BOSS_PLATE:
-        return _LEGACY
+        return tuple(run2d for run2d, (first, last) in _LEGACY.items() if first <= plate <= last)
     release = conf.data_release if data_release is None else data_release
     return _BOSS[min(max(release, min(_BOSS)), max(_BOSS))]
 

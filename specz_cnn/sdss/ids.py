@@ -428,8 +428,8 @@ def as_specids(ids):
 
 def _one(value):
     try:
-        if isinstance(value, SpecID):
-            return value
+        if isinstance(value, SpecID | ValueError | TypeError):
+            return value  # an error that somebody else has found
         if isinstance(value, bytes):
             value = value.decode()
         if isinstance(value, str | PathLike):

@@ -96,7 +96,7 @@ def get_spectra(
 def _report(problems, n_files):
     """Raise if there is no spectrum at all, warn if some are missing."""
     more = f"; and {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""
-    message = f"{len(problems)} of {n_files} spectra could not be had: {'; '.join(problems[:_LISTED])}{more}"
+    message = f"{len(problems)} of {n_files} spectra are not to be had: {'; '.join(problems[:_LISTED])}{more}"
     if len(problems) == n_files:
         raise SDSSError(message)
     warnings.warn(message, SDSSWarning, stacklevel=3)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from specz_cnn import conf
+from specz_cnn import conf, write_spec_lite
 from specz_cnn.sdss import (
     SpecID,
     check_spec_lite,
@@ -72,6 +72,17 @@ def make_trouble(server, names):
     return expected
 
 
+def make_file(path, spec_id):
+    """Content of a synthetic spec-lite file."""
+    loglam = 3.6 + 1e-4 * np.arange(100)
+    write_spec_lite(
+        path, loglam, np.ones(100), np.ones(100), plate=spec_id.plate, mjd=spec_id.mjd, fiber=spec_id.fiber
+    )
+    content = path.read_bytes()
+    path.unlink()
+    return content
+
+
 def test_three_hundred_files_with_every_trouble(sdss, archive_files, tmp_path):
     names = list(archive_files)
     expected = make_trouble(sdss, names)
@@ -99,7 +110,7 @@ def test_three_hundred_files_with_every_trouble(sdss, archive_files, tmp_path):
 
 SCRIPT = """
 import sys
-from specz_cnn import conf
+from specz_cnn import conf, write_spec_lite
 from specz_cnn.sdss import download_spectra
 url, directory, *names = sys.argv[1:]
 conf.sas_baseurl = url
@@ -136,7 +147,8 @@ def test_killed_run_leaves_no_partial_file_and_is_resumed(sdss, archive_files, t
     sdss.requests.clear()
     table = download_spectra(names, tmp_path)
     assert set(table["status"].tolist()) == {"ok", "present"}
-    assert sum(sdss.requests.values()) == len(names) - len(there) == sum(table["status"] == "ok")
+    assert set(sdss.requests) == set(names) - {path.name for path in there}
+    assert sum(table["status"] == "ok") == len(names) - len(there)
     assert_consistent(table, archive_files, tmp_path)
 
 
@@ -166,21 +178,21 @@ def test_damaged_file_under_a_final_name_is_replaced(sdss, archive_files, tmp_pa
 
 
 def test_reduction_is_found_by_trying(sdss, archive_files, tmp_path):
-    name = (
-        next(name for name in archive_files if SpecID.parse(name).plate < 3510)
-        if any(SpecID.parse(name).plate < 3510 for name in archive_files)
-        else pytest.skip("no legacy spectrum")
-    )
-    sdss.only[name] = "103"
-    table = download_spectra(name, tmp_path)
+    spec_id = SpecID(2700, 54380, 1)
+    content = make_file(tmp_path / spec_id.filename, spec_id)
+    sdss.files[spec_id.filename] = content
+    sdss.only[spec_id.filename] = "103"
+    table = download_spectra(spec_id, tmp_path / "sas")
     assert table["status"].tolist() == ["ok"]
     assert "/redux/103/" in table["path"][0].replace(os.sep, "/")
-    assert sdss.requests[name] == 3
-    assert download_spectra(name, tmp_path)["path"].tolist() == table["path"].tolist()
-    assert sdss.requests[name] == 3
-    spec_id = SpecID.parse(name)
-    known = download_spectra(SpecID(spec_id.plate, spec_id.mjd, spec_id.fiber, "26"), tmp_path)
+    assert sdss.requests[spec_id.filename] == 3
+    assert download_spectra(spec_id, tmp_path / "sas")["path"].tolist() == table["path"].tolist()
+    assert sdss.requests[spec_id.filename] == 3
+    known = download_spectra(SpecID(2700, 54380, 1, "26"), tmp_path / "sas")
     assert known["status"].tolist() == ["missing"]
+    sdss.files.clear()
+    nowhere = download_spectra(SpecID(2700, 54380, 2), tmp_path / "sas")
+    assert "nor another reduction of it (3 tried)" in nowhere["error"][0]
 
 
 def test_rows_follow_the_input(sdss, archive_files, tmp_path):

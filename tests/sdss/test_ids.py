@@ -60,8 +60,8 @@ def test_specobjid_round_trip_of_ten_thousand():
 
 
 def test_vectorised_shapes():
-    plate, mjd, fiber, run2d = decode_specobjid(np.uint64(TALK))
-    assert plate.shape == run2d.shape == ()
+    columns = decode_specobjid(np.uint64(TALK))
+    assert [column.shape for column in columns] == [()] * 4
     assert encode_specobjid(3586, 55181, [76, 77], "v5_13_0").tolist()[0] == TALK
     assert encode_specobjid([3586], [55181], [76], ["v5_13_0"]).shape == (1,)
     assert [len(column) for column in decode_specobjid([])] == [0, 0, 0, 0]
@@ -180,7 +180,19 @@ def test_url_follows_the_settings():
 
 def test_unknown_reduction_has_candidates():
     assert len(SpecID(3586, 55181, 76).lite_paths()) == 1
-    assert [path.split("/")[4] for path in SpecID(2805, 54380, 1).lite_paths()] == ["26", "104", "103"]
+    runs = {
+        plate: [path.split("/")[4] for path in SpecID(plate, 54380, 1).lite_paths()]
+        for plate in (266, 2475, 2700, 2805, 2950, 3295, 3509)
+    }
+    assert runs == {
+        266: ["26"],
+        2475: ["26", "103"],
+        2700: ["26", "104", "103"],
+        2805: ["26", "104", "103"],
+        2950: ["26", "104"],
+        3295: ["104"],
+        3509: ["104"],
+    }
 
 
 def test_from_tables():

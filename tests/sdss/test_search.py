@@ -274,9 +274,12 @@ def test_settings_are_read_at_call_time(sdss):
     with conf.set_temp("data_release", 14):
         table = search_spectra(cls="QSO", max_rows=1)
     assert table.meta["data_release"] == 14
-    with conf.set_temp("skyserver_baseurl", "http://127.0.0.1:9"), conf.set_temp("retries", 0):
-        with pytest.raises(SDSSError, match=r"\(attempts: 1\)"):
-            search_spectra(cls="QSO")
+    with (
+        conf.set_temp("skyserver_baseurl", "http://127.0.0.1:9"),
+        conf.set_temp("retries", 0),
+        pytest.raises(SDSSError, match=r"\(attempts: 1\)"),
+    ):
+        search_spectra(cls="QSO")
 
 
 def test_rate_limit(monkeypatch):

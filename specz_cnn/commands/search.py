@@ -1,0 +1,218 @@
+"""``specz-cnn search``: find SDSS spectra."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from specz_cnn.commands import UsageError
+
+__all__ = ["add_arguments", "run"]
+
+_EPILOG = """\
+examples:
+  specz-cnn search --at "150.12 2.21" --radius 5
+  specz-cnn search --positions targets.csv -o found.ecsv
+  specz-cnn search --class QSO --instrument BOSS --z 2.8 3.0 -n 100 -o quasars.ecsv
+  specz-cnn search --id 4037498043582664704 3586-55181-78
+  specz-cnn search --plate 3586 --class QSO --url-list download_url.txt
+"""
+
+
+def add_arguments(parser):
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    parser : `argparse.ArgumentParser`
+    """
+    from argparse import RawDescriptionHelpFormatter
+
+    parser.formatter_class = RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    where = parser.add_argument_group("where (one of them)")
+    where.add_argument(
+        "--at",
+        action="append",
+        metavar='"RA DEC"',
+        help='position in degrees, or "hh:mm:ss dd:mm:ss"; may be repeated',
+    )
+    where.add_argument(
+        "--positions", type=Path, metavar="TABLE", help="table with columns ra and dec in degrees"
+    )
+    where.add_argument(
+        "--id",
+        nargs="+",
+        metavar="ID",
+        help="PLATE-MJD-FIBER, specObjID, file name; or a table or list of them; - for standard input",
+    )
+    where.add_argument("--plate", type=int, metavar="N")
+    where.add_argument("--mjd", type=int, metavar="N")
+    where.add_argument("--fiber", type=int, metavar="N")
+    where.add_argument(
+        "--radius", type=float, default=2.0, metavar="ARCSEC", help="around positions (default: %(default)s)"
+    )
+    what = parser.add_argument_group("what")
+    what.add_argument("--class", dest="cls", choices=["QSO", "GALAXY", "STAR"], type=str.upper)
+    what.add_argument("--z", nargs=2, type=float, metavar=("MIN", "MAX"), help="redshift of the pipeline")
+    what.add_argument("--instrument", choices=["SDSS", "BOSS"], type=str.upper)
+    what.add_argument("--survey", choices=["sdss", "segue1", "segue2", "boss", "eboss"], type=str.lower)
+    what.add_argument("--zwarning", type=int, metavar="BITS", help="warning bits that may be set; 0 for none")
+    what.add_argument("--sn-min", type=float, metavar="SN", help="least median signal to noise ratio")
+    what.add_argument(
+        "--all-spectra",
+        action="store_true",
+        help="repeated and poor spectra, too, not only the best of each object",
+    )
+    parser.add_argument("-n", "--max-rows", type=int, metavar="N", help="no more rows than this")
+    parser.add_argument("--data-release", type=int, metavar="N", help="default: that of the settings, 16")
+    parser.add_argument("--sql", action="store_true", help="print the SQL and ask nothing")
+    parser.add_argument(
+        "--url-list", type=Path, metavar="FILE", help="write the URLs of the files, for wget -i"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="table (.ecsv, .csv, .fits, .parquet, .vot)"
+    )
+
+
+def run(args):
+    """Run the command.
+
+    Parameters
+    ----------
+    args : `argparse.Namespace`
+
+    Returns
+    -------
+    int
+        0, or 1 if nothing matches.
+    """
+    from specz_cnn.sdss import search_spectra, write_url_list
+
+    question = _question(args)
+    if args.sql:
+        for payload in search_spectra(**question, get_query_payload=True):
+            print(payload["cmd"].strip())
+        return 0
+    table = search_spectra(**question)
+    _report(table)
+    if args.url_list is not None:
+        write_url_list(table, args.url_list, data_release=args.data_release)
+        print(f"{len(table)} URLs in {args.url_list}", file=sys.stderr)
+    _show(table, args.output)
+    return 0 if len(table) else 1
+
+
+def _question(args):
+    """Arguments of `search_spectra`."""
+    import astropy.units as u
+
+    places = {"--at": args.at, "--positions": args.positions, "--id": args.id}
+    places["--plate, --mjd and --fiber"] = [
+        v for v in (args.plate, args.mjd, args.fiber) if v is not None
+    ] or None
+    given = [name for name, value in places.items() if value is not None]
+    if len(given) > 1:
+        raise UsageError(f"give only one of {' and '.join(given)}")
+    question = {
+        "radius": args.radius * u.arcsec,
+        "cls": args.cls,
+        "z_range": args.z,
+        "instrument": args.instrument,
+        "survey": args.survey,
+        "zwarning": args.zwarning,
+        "sn_min": args.sn_min,
+        "science_primary": not args.all_spectra,
+        "max_rows": args.max_rows,
+        "data_release": args.data_release,
+    }
+    if args.at or args.positions:
+        question["coordinates"] = _coordinates(args)
+    elif args.id:
+        question["ids"] = _ids(args.id)
+    elif given:
+        question |= {"plate": args.plate, "mjd": args.mjd, "fiber": args.fiber}
+    elif not any(
+        value is not None for value in (args.cls, args.z, args.instrument, args.survey, args.sn_min)
+    ):
+        raise UsageError(
+            "nothing to search for: give --at, --id, --plate, or a condition such as --class QSO"
+        )
+    return question
+
+
+def _coordinates(args):
+    """Positions as one SkyCoord."""
+    import astropy.units as u
+    import numpy as np
+    from astropy.coordinates import SkyCoord
+
+    if args.at:
+        return SkyCoord([_position(text) for text in args.at])
+    from specz_cnn.sdss.id_lists import read_table
+
+    table = read_table(args.positions)
+    names = {name.lower(): name for name in table.colnames}
+    if not {"ra", "dec"} <= set(names):
+        raise UsageError(f"{args.positions} has no columns ra and dec")
+    try:
+        ra, dec = (u.Quantity(np.ma.filled(table[names[name]], np.nan), u.deg) for name in ("ra", "dec"))
+        return SkyCoord(ra, dec)
+    except (ValueError, TypeError, u.UnitsError) as error:
+        raise UsageError(f"{args.positions}: bad position: {error}") from None
+
+
+def _position(text):
+    import astropy.units as u
+    from astropy.coordinates import SkyCoord
+
+    try:
+        try:
+            ra, dec = (float(word) for word in text.replace(",", " ").split())
+        except ValueError:
+            return SkyCoord(text, unit=(u.hourangle, u.deg)).icrs
+        return SkyCoord(ra, dec, unit=u.deg)
+    except (ValueError, TypeError, u.UnitsError):
+        raise UsageError(
+            f'cannot read the position {text!r}: write degrees, "150.12 -2.21", or "10:00:28.8 -02:12:36"'
+        ) from None
+
+
+def _ids(words):
+    from specz_cnn.sdss.id_lists import read_ids
+
+    names = read_ids(words)
+    for name in names:
+        if isinstance(name, Exception):
+            raise UsageError(str(name))
+    return names
+
+
+def _report(table):
+    """What was found, on standard error."""
+    release = table.meta["data_release"]
+    if not len(table):
+        print(f"no spectrum of SDSS DR{release} matches", file=sys.stderr)
+        return
+    print(f"spectra of SDSS DR{release} that match: {len(table)}", file=sys.stderr)
+    if table.meta["truncated"]:
+        print("there are more: --max-rows cuts them off", file=sys.stderr)
+    unmatched = table.meta["unmatched"]
+    if unmatched:
+        listed = ", ".join(str(number) for number in unmatched[:10]) + (
+            ", ..." if len(unmatched) > 10 else ""
+        )
+        print(f"no match for inputs (counted from 0): {listed}", file=sys.stderr)
+
+
+def _show(table, output):
+    table = table.copy()
+    table.meta = {name: table.meta[name] for name in ("data_release", "skyserver", "sql")}
+    if output is not None:
+        from specz_cnn.results import write_table
+
+        write_table(table, output)
+    elif not sys.stdout.isatty():
+        table.write(sys.stdout, format="ascii.ecsv")
+    elif len(table):
+        table.pprint(max_width=-1)
