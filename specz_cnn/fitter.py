@@ -183,7 +183,9 @@ def network_output(network, flux, ivar):
     device = next(network.parameters()).device
     with torch.inference_mode(), _exact(device):
         # Standardised on the CPU, so that the input of the network is the same to the last bit on every device.
-        x = standardise(torch.as_tensor(flux), torch.as_tensor(ivar)).to(device)
+        x = standardise(torch.as_tensor(flux), torch.as_tensor(ivar))
+        if device.type == "cuda":
+            x = x.pin_memory().to(device, non_blocking=True)
         if network.info.bins is not None:
             return network(x).double().cpu().numpy()
         target = network.info.target
@@ -200,7 +202,7 @@ def _dropout_samples(network, x):
     """
     import torch
 
-    activations = network.layer3(network.layer2(network.layer1(x[:, :1]))).flatten(1)
+    activations = network.convolutions(x)
     number = network.head(network.fc1(activations))[:, 0].double()
     rate = network.drop_out.p or _DROPOUT_RATE
     generator = torch.Generator().manual_seed(_DROPOUT_SEED)

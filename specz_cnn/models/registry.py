@@ -445,10 +445,12 @@ _cache_lock = threading.Lock()
 
 
 def cached_model(name_or_path, device="cpu"):
-    """As `load_model`, but every caller in the process shares one network: do not change it.
+    """As `load_model`, prepared for inference, and every caller in the process shares one: do not change it.
 
     A file that was written anew since is loaded again.  Threads may call this, and use the result, at the same time.
     """
+    from specz_cnn.models.inference import prepare_for_inference
+
     path, _ = resolve_model(name_or_path)
     stat = path.stat()
     key = str(name_or_path), str(device), str(path), stat.st_mtime_ns, stat.st_size
@@ -456,7 +458,7 @@ def cached_model(name_or_path, device="cpu"):
         if key not in _cache:
             for old in [k for k in _cache if k[:2] == key[:2]]:
                 del _cache[old]
-            _cache[key] = load_model(name_or_path, device=device)
+            _cache[key] = prepare_for_inference(load_model(name_or_path, device=device))
         return _cache[key]
 
 

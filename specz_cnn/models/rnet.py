@@ -12,7 +12,6 @@ Moradi S., Rastegarnia F. et al., "Deep learning and Astrophysics" (talk).
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from specz_cnn.models.fftconv import FFTConv1d
@@ -32,7 +31,7 @@ def flat_size(n_pixels):
     for kernel in (200, 200, 20):
         n = (n - kernel + 1) // 2
     if n < 1:
-        raise ValueError(f"RNet needs at least 955 pixels, not {n_pixels}")
+        raise ValueError(f"RNet needs at least 681 pixels, not {n_pixels}")
     return 128 * n
 
 
@@ -63,15 +62,18 @@ class RNet(nn.Module):
         self.fc2 = nn.Sequential(nn.Linear(900, 100), nn.ReLU())
         self.fc3 = nn.Linear(100, 1)
 
-    def trunk(self, x):
-        """Activations of ``fc1``: x of shape (batch, n_pixels) or (batch, channels, n_pixels) to (batch, 900).
+    def convolutions(self, x):
+        """What enters ``fc1``: x of shape (batch, n_pixels) or (batch, channels, n_pixels) to (batch, flat_size).
 
         Only the first channel, the flux, is used.
         """
         if x.dim() == 3:
             x = x[:, 0]
-        x = self.layer3(self.layer2(self.layer1(x.unsqueeze(1))))
-        return self.fc1(self.drop_out(x.flatten(1)))
+        return self.layer3(self.layer2(self.layer1(x.unsqueeze(1)))).flatten(1)
+
+    def trunk(self, x):
+        """Activations of ``fc1``: x as for `convolutions`, to shape (batch, 900)."""
+        return self.fc1(self.drop_out(self.convolutions(x)))
 
     def head(self, activations):
         """From the activations of ``fc1``, shape (batch, 900), to the output, shape (batch, 1)."""
