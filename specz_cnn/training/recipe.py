@@ -70,7 +70,7 @@ def read_recipe(path):
         If a table or a setting is unknown.
     """
     path = Path(path)
-    if not path.exists():
+    if not path.is_file():
         known = packaged_recipes()
         if str(path) not in known:
             raise FileNotFoundError(f"no recipe {path}; packaged ones are {', '.join(known)}")
