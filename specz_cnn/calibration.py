@@ -1,0 +1,394 @@
+"""Fit the calibration of a network to its output on held-out, labelled spectra.
+
+Step by step, each with few parameters and a proper score where there is one:
+
+1. odds between peaks (temperature, floor): likelihood of the probability within 3000 km/s of the truth;
+2. shape of the peaks (width, wing): likelihood of the truth within its peak, of the redshifts that are right;
+3. the point estimate with the smallest errors;
+4. errors: for each of a few classes of raw width, the factor that makes the interval hold 68 % of the truths;
+5. confidence and probability of being a quasar: monotone logistic maps, by maximum likelihood;
+6. the thresholds of flags, so that at most one in a thousand unflagged redshifts is wrong.
+
+What a calibration holds is described in `specz_cnn.posterior`.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, log_softmax, logsumexp
+
+from specz_cnn.posterior import (
+    IDENTITY,
+    RIGHT,
+    confidence_of,
+    find_peak,
+    posterior,
+    reshape_peaks,
+    smooth_cumulative,
+)
+
+__all__ = ["calibrate", "fit_monotone"]
+
+_C = 299792.458  # km/s
+_SUBSET = 4000  # spectra from which the parameters of the distributions are fitted
+_ESTIMATES = tuple(
+    {"kind": kind, "half_width": width} for kind in ("mean", "median") for width in (800.0, 1500.0, 3000.0)
+)[:4]
+_PER_CLASS = 150  # right redshifts, at least, in each class of width
+_DOUBT = 0.9  # SMALL_DELTA is raised where the redshift is right less often than this
+
+
+def calibrate(
+    output,
+    z_true,
+    is_quasar,
+    *,
+    bins=None,
+    weights=None,
+    z_check=None,
+    check="",
+    wrong=1e-3,
+    z_range=(0.0, 7.1),
+):
+    """Fit a calibration.
+
+    Parameters
+    ----------
+    output : array_like, shape (n, n_bins + 1) or (n, 2)
+        `specz_cnn.fitter.network_output` of spectra that took no part in the training.
+    z_true : array_like, shape (n,)
+        True redshifts; those of other objects than quasars do not count.
+    is_quasar : array_like of bool, shape (n,)
+    bins : dict, optional
+        ``{"n": n_bins, "step": width in ln(1 + z)}``; None for a network that returns one number.
+    weights : array_like, shape (n,), optional
+        How much each spectrum counts, for example to merge simulated and real ones, or 1 / (number of observations of
+        the object).  Probabilities are calibrated for the mixture that the weights describe.
+    z_check : array_like, shape (n,), optional
+        Redshifts of the cross-check model for the same spectra, NaN where it has none.
+    check : str, optional
+        Its name; needed with ``z_check``.
+    wrong : float, optional
+        Share of wrong redshifts allowed among those without a flag.
+    z_range : tuple of float, optional
+        Range the network was trained for; quasars outside do not count.
+
+    Returns
+    -------
+    dict
+        For ``ModelInfo.calibration``, plain numbers and lists; ``"report"`` says how good it is on the same spectra.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match or there are fewer than 50 quasars in the range.
+    """
+    output = np.asarray(output, dtype=np.float64)
+    z_true, is_quasar = np.asarray(z_true, dtype=np.float64), np.asarray(is_quasar, dtype=bool)
+    weights = np.ones(len(output)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if not len(output) == len(z_true) == len(is_quasar) == len(weights):
+        raise ValueError("output, z_true, is_quasar and weights must have the same length")
+    if z_check is not None and not check:
+        raise ValueError("z_check needs the name of the model it comes from")
+    in_range = (z_true >= z_range[0]) & (z_true < z_range[1])
+    use = is_quasar & in_range & (weights > 0) & np.isfinite(output).all(1)
+    if use.sum() < 50:
+        raise ValueError(f"a calibration needs at least 50 quasars in {z_range}, not {use.sum()}")
+    calibration = copy.deepcopy(IDENTITY)
+    truth, weight = np.log1p(z_true[use]), weights[use]
+    if bins is not None:
+        some = _subset(len(truth), _SUBSET)
+        logits = output[use][some]
+        calibration |= _fit_odds(logits, truth[some], weight[some], bins["step"])
+        calibration |= _fit_shape(logits, truth[some], weight[some], bins["step"], calibration)
+        calibration["estimate"] = _choose_estimate(logits, truth[some], weight[some], bins, calibration)
+    found = posterior(output[use], bins=bins, calibration=calibration, z_range=z_range)
+    right = np.abs(np.log1p(found.z) - truth) < RIGHT
+    calibration["error"] = _fit_errors(found.width, _C * np.abs(np.log1p(found.z) - truth), right, weight)
+    agree = None
+    if z_check is not None:
+        agree = _agreement(found.z, np.asarray(z_check, dtype=np.float64)[use])
+    calibration["confidence"] = _fit_confidence(found.score, right, weight, agree, check)
+    if bins is not None and (~is_quasar & (weights > 0)).any():
+        odds = logsumexp(output[:, :-1], axis=1) - output[:, -1]
+        calibration["p_qso"] = fit_monotone(odds, is_quasar, weights)
+    calibration["thresholds"] = _choose_thresholds(
+        found, right, weight, calibration, agree, check, bins is None, wrong
+    )
+    calibration["report"] = _report(
+        output, truth, use, is_quasar, weights, bins, calibration, agree, check, z_range
+    )
+    return calibration
+
+
+def _subset(n, size):
+    """Indices of at most ``size`` of ``n`` items, evenly spread."""
+    return np.unique(np.linspace(0, n - 1, min(n, size)).round().astype(np.int64))
+
+
+def _agreement(z, z_check):
+    """1 where both agree within 3000 km/s, 0 where not, NaN where there is no second redshift."""
+    difference = np.abs(np.log1p(z) - np.log1p(z_check))
+    return np.where(np.isfinite(difference), difference < RIGHT, np.nan).astype(float)
+
+
+def _fit_odds(logits, truth, weight, step):
+    """Temperature and floor that maximise the probability within 3000 km/s of the truth."""
+    quasar = logits[:, :-1]
+    n_bins = quasar.shape[1]
+    place = np.arange(n_bins) + 0.5
+    window = np.abs(place - truth[:, None] / step) <= RIGHT / step
+    even = window.sum(1) / n_bins
+
+    def best_floor(temperature):
+        inside = np.where(window, log_softmax(quasar / temperature, axis=1), -np.inf)
+        mass = np.exp(logsumexp(inside, axis=1))
+
+        def loss(log_floor):
+            floor = np.exp(log_floor)
+            return -np.average(np.log((1 - floor) * mass + floor * even + 1e-300), weights=weight)
+
+        found = minimize_scalar(loss, bounds=(np.log(1e-5), np.log(0.3)), method="bounded")
+        return found.fun, float(np.exp(found.x))
+
+    found = minimize_scalar(
+        lambda x: best_floor(np.exp(x))[0],
+        bounds=np.log([0.3, 5.0]),
+        method="bounded",
+        options={"xatol": 0.01},
+    )
+    temperature = float(np.exp(found.x))
+    return {"temperature": temperature, "floor": best_floor(temperature)[1]}
+
+
+def _fit_shape(logits, truth, weight, step, calibration):
+    """Width of the peaks and wings that maximise the density at the truth, given that the peak is the right one."""
+    log_p = log_softmax(logits[:, :-1] / calibration["temperature"], axis=1)
+    centre = find_peak(np.exp(log_p), step)
+    half = round(RIGHT / step)
+    reach = 3 * half
+    start = centre - reach
+    # Work on the surroundings of the peak alone; the edges of the cut matter to nobody within one window of the peak.
+    index = start[:, None] + np.arange(2 * reach + 1)
+    inside = (index >= 0) & (index < log_p.shape[1])
+    local = np.where(inside, np.take_along_axis(log_p, np.clip(index, 0, log_p.shape[1] - 1), 1), -700.0)
+    place = truth / step - start
+    right = np.abs(place - reach - 0.5) < half
+    local, place, weight = local[right], place[right], weight[right]
+    middle = np.full(len(local), reach)
+    rows = np.arange(len(local))
+
+    def parameters(x):
+        return {
+            "shape": {"offset": float(x[0]), "slope": float(x[1])},
+            "wing": {"share": float(0.5 * expit(x[2])), "width": float(np.clip(np.exp(x[3]), 200, 1500))},
+        }
+
+    def loss(x):
+        p = reshape_peaks(local, middle, step, calibration | parameters(x))[
+            :, reach - half : reach + half + 1
+        ]
+        cumulative = smooth_cumulative(p / p.sum(1, keepdims=True))
+        # Density at the truth: the slope of the cumulative distribution over a quarter of a bin.
+        fine = (cumulative.shape[1] - 1) // (2 * half + 1)
+        sample = np.clip(((place - reach + half) * fine).astype(np.int64), 2, cumulative.shape[1] - 3)
+        density = (cumulative[rows, sample + 2] - cumulative[rows, sample - 2]) * fine / 4
+        # Weak priors keep parameters that the data do not determine near "no change".
+        prior = 0.5 * ((x[0] / 1.0) ** 2 + (x[1] / 0.3) ** 2 + ((x[3] - np.log(700)) / 0.5) ** 2) / len(place)
+        return -np.average(np.log(density + 1e-9), weights=weight) + prior
+
+    if not len(local):
+        return {}
+    simplex = np.array(
+        [[0, 0, -3, 6.5], [-0.7, 0, -3, 6.5], [0, 0.3, -3, 6.5], [0, 0, -1, 6.5], [0, 0, -3, 7.0]]
+    )
+    found = minimize(
+        loss,
+        simplex[0],
+        method="Nelder-Mead",
+        options={"initial_simplex": simplex, "maxfev": 150, "xatol": 0.02, "fatol": 1e-4},
+    )
+    return parameters(found.x)
+
+
+def _choose_estimate(logits, truth, weight, bins, calibration):
+    """The point estimate whose central 68 % of errors is narrowest."""
+
+    def spread(how):
+        z = posterior(logits, bins=bins, calibration=calibration | {"estimate": how}).z
+        error = np.abs(np.log1p(z) - truth)
+        return _weighted_quantile(np.minimum(error, RIGHT), weight, 0.68)
+
+    return dict(min(_ESTIMATES, key=spread))
+
+
+def _fit_errors(width, error, right, weight):
+    """Factors on the raw widths (km/s) that make intervals hold 68.3 % of the truths, of redshifts that are right."""
+    width, error, weight = width[right], error[right], weight[right]
+    if not width.size:
+        return dict(IDENTITY["error"])
+    n_classes = int(np.clip(width.size // _PER_CLASS, 1, 8))
+    order = np.argsort(width, kind="stable")
+    share = np.cumsum(weight[order]) / weight.sum()
+    raw, factor = [], []
+    for part in np.split(order, np.searchsorted(share, np.arange(1, n_classes) / n_classes)):
+        if part.size >= 10:
+            raw.append(float(np.exp(np.average(np.log(np.maximum(width[part], 1e-3)), weights=weight[part]))))
+            factor.append(_weighted_quantile(error[part] / width[part], weight[part], 0.6827))
+    if not raw:
+        return dict(IDENTITY["error"])
+    # A wider peak never gets a smaller error.
+    calibrated = np.maximum.accumulate(np.array(raw) * factor)
+    return {"raw": raw, "factor": (calibrated / raw).tolist()}
+
+
+def _weighted_quantile(values, weight, level):
+    order = np.argsort(values, kind="stable")
+    share = np.cumsum(weight[order]) - 0.5 * weight[order]
+    return float(np.interp(level * weight.sum(), share, values[order]))
+
+
+def fit_monotone(x, outcome, weights=None, *, n_nodes=8):
+    """Logistic regression on a monotone, piecewise linear function.
+
+    Parameters
+    ----------
+    x : array_like, shape (n,)
+        A score.
+    outcome : array_like of bool, shape (n,)
+        Whether what the score stands for came true.
+    weights : array_like, shape (n,), optional
+    n_nodes : int, optional
+        Nodes, at quantiles of the score.
+
+    Returns
+    -------
+    dict
+        ``{"x": [...], "y": [...]}``, for `specz_cnn.posterior.apply_map`: nodes of the score, ascending, and the log
+        odds there, strictly ascending.
+    """
+    x, outcome = np.asarray(x, dtype=np.float64), np.asarray(outcome, dtype=bool)
+    weights = np.ones(x.size) if weights is None else np.asarray(weights, dtype=np.float64)
+    use = np.isfinite(x) & (weights > 0)
+    x, outcome = x[use], outcome[use]
+    # Weights set proportions; the number of spectra is what it is.
+    weights = weights[use] * x.size / weights[use].sum()
+    n_nodes = int(np.clip(min(outcome.sum(), (~outcome).sum()) // 5, 2, n_nodes))
+    # Quantiles of the rarer outcome are where the curve is determined; the ends cover everything.
+    rare = x[outcome] if outcome.sum() < (~outcome).sum() else x[~outcome]
+    levels = np.linspace(0, 1, n_nodes)
+    inner = np.quantile(rare, levels) if rare.size else np.quantile(x, levels)
+    nodes = np.unique(np.concatenate([np.quantile(x, [0.001, 0.999]), inner]))
+    nodes = nodes[np.concatenate([[True], np.diff(nodes) > 1e-6])]
+    if nodes.size < 2:
+        nodes = np.array([x.min() - 1, x.max() + 1])
+    basis = np.stack([np.interp(x, nodes, row) for row in np.eye(nodes.size)], 1)
+    sign = np.where(outcome, 1.0, -1.0)
+    gaps = np.diff(nodes)
+
+    def loss(parameters):
+        y = parameters[0] + np.concatenate([[0], np.cumsum(parameters[1:] * gaps)])
+        margin = sign * (basis @ y)
+        value = np.sum(weights * np.logaddexp(0, -margin))
+        # Half a success and half a failure at either end: certainty needs evidence.
+        ends = y[[0, -1]]
+        value += 0.5 * np.sum(np.logaddexp(0, ends) + np.logaddexp(0, -ends))
+        pull = -weights * sign * expit(-margin)
+        slope_y = basis.T @ pull
+        slope_y[[0, -1]] += 0.5 * (expit(ends) - expit(-ends))
+        # Neighbouring slopes resemble each other.
+        steps = np.diff(parameters[1:])
+        value += np.sum(steps**2)
+        gradient = np.empty_like(parameters)
+        gradient[0] = slope_y.sum()
+        gradient[1:] = np.cumsum(slope_y[::-1])[::-1][1:] * gaps
+        gradient[1:-1] -= 2 * steps
+        gradient[2:] += 2 * steps
+        return value, gradient
+
+    rate = np.clip(np.average(outcome, weights=weights), 1e-3, 1 - 1e-3)
+    start = np.full(nodes.size, 0.5)
+    start[0] = np.log(rate / (1 - rate)) - 0.5 * 0.5 * np.ptp(nodes)
+    bounds = [(-20, 20)] + [(0.02, 20)] * gaps.size
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 2000})
+    y = found.x[0] + np.concatenate([[0], np.cumsum(found.x[1:] * gaps)])
+    return {"x": nodes.tolist(), "y": y.tolist()}
+
+
+def _fit_confidence(score, right, weight, agree, check):
+    """The maps to confidence: without a cross-check, and given its verdict."""
+    maps = copy.deepcopy(IDENTITY["confidence"])
+    maps["alone"] = fit_monotone(score, right, weight)
+    if agree is not None:
+        maps["check"] = check
+        for name, value in (("agree", 1), ("disagree", 0)):
+            these = agree == value
+            if these.sum() >= 20:
+                maps[name] = fit_monotone(score[these], right[these], weight[these])
+    return maps
+
+
+def _choose_thresholds(found, right, weight, calibration, agree, check, number, wrong):
+    """Thresholds of SMALL_DELTA and LOW_CONFIDENCE."""
+    limits = dict(IDENTITY["thresholds"])
+    delta, ok = found.delta, np.ones(right.size, dtype=bool)
+    limits["delta"] = 0.0
+    if np.isfinite(delta).sum() >= 20:
+        nodes = fit_monotone(delta[np.isfinite(delta)], right[np.isfinite(delta)], weight[np.isfinite(delta)])
+        level = np.log(_DOUBT / (1 - _DOUBT))
+        # Where the curve crosses the level; at its ends, everything or nothing is in doubt.
+        limits["delta"] = (
+            max(float(np.interp(level, nodes["y"], nodes["x"])), 0.0) if nodes["y"][0] < level else 0.0
+        )
+        ok = ~(delta < limits["delta"])
+    if agree is not None:
+        ok &= agree != 0
+    confidence = confidence_of(found.score, calibration, agree=agree, check=check, number=number)
+    # Least threshold above which few enough are wrong, of those that no other flag catches.
+    order = np.argsort(-confidence, kind="stable")
+    order = order[ok[order]]
+    total, bad = np.cumsum(weight[order]), np.cumsum(weight[order] * ~right[order])
+    fine = np.flatnonzero(bad <= wrong * total)
+    limits["confidence"] = float(confidence[order[fine[-1]]]) if fine.size else 1.0
+    return limits
+
+
+def _report(output, truth, use, is_quasar, weights, bins, calibration, agree, check, z_range):
+    """How good the calibration is on the spectra it was fitted to."""
+    found = posterior(output[use], bins=bins, calibration=calibration, z_range=z_range)
+    weight = weights[use]
+    dv = _C * (found.z - np.expm1(truth)) / np.exp(truth)
+    right = np.abs(np.log1p(found.z) - truth) < RIGHT
+    pull = (found.z - np.expm1(truth)) / found.z_err
+
+    def share(values, where=True):
+        return float(np.average(values[where], weights=weight[where])) if np.any(where) else None
+
+    everything = np.ones(right.size, dtype=bool)
+    confidence = confidence_of(found.score, calibration, agree=agree, check=check, number=bins is None)
+    limits = calibration["thresholds"]
+    unflagged = (confidence >= limits["confidence"]) & ~(found.delta < limits["delta"])
+    if agree is not None:
+        unflagged &= agree != 0
+    report = {
+        "n_quasars": int(use.sum()),
+        "n_others": int((~is_quasar).sum()),
+        "wrong": 1 - share(right, everything),
+        "within_600": share(np.abs(dv) < 600, everything),
+        "nmad": 1.4826 * _weighted_quantile(np.abs(dv[right]), weight[right], 0.5),
+        "pull_nmad": 1.4826 * _weighted_quantile(np.abs(pull[right]), weight[right], 0.5),
+        "within_z_err": share(np.abs(pull) < 1, everything),
+        "mean_confidence": share(confidence, everything),
+        "unflagged": share(unflagged, everything),
+        "wrong_unflagged": share(~right, unflagged),
+    }
+    if bins is not None and (~is_quasar).any():
+        p_qso = posterior(output, bins=bins, calibration=calibration, z_range=z_range).p_qso
+        called = p_qso >= limits["p_qso"]
+        report["completeness"] = float(np.average(called[is_quasar], weights=weights[is_quasar]))
+        true, false = weights[called & is_quasar].sum(), weights[called & ~is_quasar].sum()
+        report["purity"] = float(true / (true + false)) if true + false > 0 else None
+    return report
