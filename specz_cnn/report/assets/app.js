@@ -100,7 +100,7 @@ function drawZoom(options) {
   const { spectrum, smoothed, z } = current;
   const centre = current.cursor ?? mainLine();
   const view = { x0: centre * Math.exp(-ZOOM_HALF_WIDTH), x1: centre * Math.exp(ZOOM_HALF_WIDTH) };
-  [view.y0, view.y1] = fluxLimits(spectrum, smoothed, view.x0, view.x1);
+  [view.y0, view.y1] = fluxLimits(spectrum, smoothed, view.x0, view.x1, false);
   drawSpectrum(canvas, spectrum, smoothed, view, z, { margin: ZOOM_MARGIN, detail: false, ...options });
 }
 

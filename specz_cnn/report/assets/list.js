@@ -49,15 +49,15 @@ function buildList() {
   $("filter-flag").append(...choices.map(([value, text]) => new Option(text, value)));
   for (const [name, text] of RANGES) {
     const label = document.createElement("label");
-    label.append(`${text} from – to`, document.createElement("span"));
+    label.append(text, document.createElement("span"));
     for (const end of ["min", "max"]) {
-      const input = Object.assign(document.createElement("input"), { id: `${name}-${end}`, inputMode: "decimal", oninput: applyFilters });
+      const input = Object.assign(document.createElement("input"), { id: `${name}-${end}`, inputMode: "decimal", placeholder: end === "min" ? "from" : "to", oninput: applyFilters });
       input.setAttribute("aria-label", `${text} ${end === "min" ? "from" : "to"}`);
       label.lastChild.append(input);
     }
     $("ranges").append(label);
   }
-  for (const id of ["search", "filter-state", "filter-flag"]) $(id).oninput = applyFilters;
+  $("search").oninput = $("filter-state").onchange = $("filter-flag").onchange = applyFilters;
   $("clear-filters").onclick = clearFilters;
   $("list").onscroll = drawList;
   $("list-rows").onclick = (event) => {

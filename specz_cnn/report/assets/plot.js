@@ -38,7 +38,7 @@ function pixelAt(wavelength, value) {
 }
 
 // Limits that hold the lines but not the noise of pixels far worse than usual, nor every cosmic ray.
-function fluxLimits(spectrum, smoothed, x0, x1) {
+function fluxLimits(spectrum, smoothed, x0, x1, withZero = true) {
   const from = pixelAt(spectrum.wavelength, x0), to = pixelAt(spectrum.wavelength, x1);
   const errors = spectrum.error.slice(from, to).filter((e) => e > 0).sort();
   if (!errors.length) return [-1, 1];
@@ -46,7 +46,8 @@ function fluxLimits(spectrum, smoothed, x0, x1) {
   const values = smoothed.slice(from, to).filter((f, i) => Number.isFinite(f) && spectrum.error[from + i] < limit).sort();
   if (!values.length) return [-1, 1];
   const pick = (share) => values[Math.round(share * (values.length - 1))];
-  const low = Math.min(0, pick(0.003)), high = Math.max(0, pick(0.998));
+  const zero = withZero ? 0 : values[0];
+  const low = Math.min(zero, pick(0.003)), high = Math.max(zero, pick(0.998));
   const span = high - low || 1;
   return [low - 0.05 * span, high + 0.22 * span]; // room for the names of the lines
 }
@@ -132,30 +133,47 @@ function strokeCurve(g, wavelength, values, error, from, to, x, y, colour, lineW
 }
 
 const LINE_STYLE = { strong: [], weak: [2, 3], absorption: [6, 4], edge: [1, 3] };
+const NAME_LEVELS = 4;
 
+// All lines first and the names over them; the names of strong lines choose their places before the others.
 function drawLines(g, z, view, x, margin, w, h, weak) {
-  const ends = []; // where the names on each level end
+  const lines = page.lines
+    .map(([name, rest, kind]) => ({ name, kind, wavelength: rest * (1 + z) }))
+    .filter(({ kind, wavelength }) => wavelength >= view.x0 && wavelength <= view.x1 && (kind === "strong" || weak));
   g.lineWidth = 1.1;
-  for (const [name, rest, kind] of page.lines) {
-    const position = rest * (1 + z);
-    if (position < view.x0 || position > view.x1 || (kind !== "strong" && !weak)) continue;
-    const px = x(position);
-    g.strokeStyle = g.fillStyle = kind === "absorption" ? colours.absorption : colours.best;
+  for (const { kind, wavelength } of lines) {
+    g.strokeStyle = lineColour(kind);
     g.globalAlpha = kind === "strong" ? 0.9 : 0.65;
     g.setLineDash(LINE_STYLE[kind]);
-    strokePath(g, [[px, margin.top], [px, margin.top + h]]);
-    let level = ends.findIndex((end) => end < px);
-    if (level < 0) level = ends.length;
-    if (level > 3) continue;
-    ends[level] = px + g.measureText(name).width + 8;
-    g.globalAlpha = 1;
-    // A name at the right edge stands on the left of its line.
-    const room = px + g.measureText(name).width + 4 < margin.left + w;
-    g.textAlign = room ? "left" : "right";
-    g.fillText(name, px + (room ? 3 : -3), margin.top + 13 + 14 * level);
+    strokePath(g, [[x(wavelength), margin.top], [x(wavelength), margin.top + h]]);
   }
   g.setLineDash([]);
   g.globalAlpha = 1;
+  const taken = Array.from({ length: NAME_LEVELS }, () => []);
+  for (const strong of [true, false])
+    for (const line of lines) if ((line.kind === "strong") === strong) nameLine(g, line, x(line.wavelength), taken, margin, w);
+}
+
+function lineColour(kind) {
+  return kind === "absorption" ? colours.absorption : colours.best;
+}
+
+// A name beside its line, on the first level with room for it, with a halo that keeps it readable on the spectrum.
+function nameLine(g, { name, kind }, px, taken, margin, w) {
+  const size = g.measureText(name).width;
+  const right = px + size + 4 < margin.left + w; // at the right edge it stands on the left of its line
+  const left = right ? px + 3 : px - 3 - size;
+  const level = taken.findIndex((spans) => spans.every(([from, to]) => left > to + 4 || left + size < from - 4));
+  if (level < 0) return;
+  taken[level].push([left, left + size]);
+  g.textAlign = "left";
+  g.lineWidth = 3;
+  g.lineJoin = "round";
+  g.strokeStyle = colours.panel;
+  g.fillStyle = lineColour(kind);
+  const baseline = margin.top + 13 + 14 * level;
+  g.strokeText(name, left, baseline);
+  g.fillText(name, left, baseline);
 }
 
 function drawAxes(g, view, x, y, margin, w, h, detail, z) {
@@ -215,7 +233,7 @@ function drawPdf(canvas, pdf, candidates, z, low, high) {
   g.fillStyle = colours.dim;
   g.textAlign = "center";
   for (const tick of [0, 0.5, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 7]) g.fillText(tick, x(Math.log1p(tick)), height - 1);
-  for (const { value, colour } of candidates) {
+  for (const { value, colour } of [...candidates].reverse()) { // the best one above the others
     g.fillStyle = colours[colour];
     const px = x(Math.log1p(value));
     g.beginPath();
