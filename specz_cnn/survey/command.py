@@ -23,14 +23,22 @@ def add_survey_arguments(parser):
         "continues with --resume.",
     )
     group.add_argument("--list", metavar="FILE", help="text file of paths, one a line; - for standard input")
-    group.add_argument("--table", metavar="FILE", help="table with columns PLATE, MJD, FIBERID, and perhaps RUN2D")
+    group.add_argument(
+        "--table", metavar="FILE", help="table with columns PLATE, MJD, FIBERID, and perhaps RUN2D"
+    )
     group.add_argument("--root", metavar="DIR", help="directory below which the files of --table lie")
-    group.add_argument("--resume", action="store_true", help="keep the parts that are finished, and do the rest")
-    group.add_argument("--format", choices=("parquet", "fits"), default="parquet", help="of parts (default: %(default)s)")
+    group.add_argument(
+        "--resume", action="store_true", help="keep the parts that are finished, and do the rest"
+    )
+    group.add_argument(
+        "--format", choices=("parquet", "fits"), default="parquet", help="of parts (default: %(default)s)"
+    )
     group.add_argument(
         "--part-rows", type=int, default=20_000, metavar="N", help="rows in a part (default: %(default)s)"
     )
-    group.add_argument("--scheduler", metavar="ADDRESS", help="work on the Dask cluster of this address or scheduler file")
+    group.add_argument(
+        "--scheduler", metavar="ADDRESS", help="work on the Dask cluster of this address or scheduler file"
+    )
 
 
 def is_survey(args):
@@ -92,9 +100,11 @@ def run_survey(args, paths=()):
     """
     from specz_cnn.survey import fit_survey
 
+    if list(paths) == ["-"]:
+        args.list, paths = "-", ()
     listed = listed_paths(args)
-    if listed is not None and paths:
-        raise UsageError("give paths, or --list or --table, not both")
+    if "-" in paths or (listed is not None and paths):
+        raise UsageError("give paths, or a list or a table, not several of these")
     sources = listed or list(paths) or None
     if sources is None and not args.resume:
         raise UsageError("nothing to fit: give paths, --list or --table")

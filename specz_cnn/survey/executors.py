@@ -15,6 +15,15 @@ from specz_cnn.survey.work import fit_block, start_worker
 
 __all__ = ["available_cores", "cluster_results", "local_results", "serial_results"]
 
+# What a worker needs; importing it takes seconds.
+_PRELOAD = [
+    "torch",
+    "specz_cnn.survey.work",
+    "specz_cnn.fitter",
+    "specz_cnn.preprocess",
+    "specz_cnn.models.rnet_e",
+]
+
 _RESTARTS = 3  # of the processes, without a single block done in between
 _RETRIES = 3  # of a block whose worker of the cluster was lost or failed
 
@@ -86,8 +95,12 @@ def local_results(blocks, job, n_workers):
 
 
 def _pool(n_workers):
-    # Forking a process in which torch has started threads is not safe.
-    context = multiprocessing.get_context("spawn")
+    # Not "fork": torch has threads by now.  A fork server imports everything once, for all processes.
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(_PRELOAD)
+    else:
+        context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(n_workers, mp_context=context, initializer=start_worker)
 
 

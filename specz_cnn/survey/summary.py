@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from specz_cnn.flags import FLAGS, RedshiftFlag
+from specz_cnn.flags import FLAGS
 
 __all__ = ["SurveySummary", "failure_kind"]
-
-_FAILED = int(RedshiftFlag.READ_ERROR | RedshiftFlag.BAD_INPUT)
 
 
 def failure_kind(error, file=""):
@@ -43,7 +41,7 @@ class SurveySummary:
     n_rows : int
         Rows in all parts.
     n_failed : int
-        Files that could not be read or hold no spectrum.
+        Rows with an error: the file could not be read, or holds nothing that can be measured.
     n_clean : int
         Rows with ``flags == 0``.
     flags : `~collections.Counter`
@@ -78,12 +76,13 @@ class SurveySummary:
         self.n_rows += flags.size
         self.n_earlier += flags.size if earlier else 0
         self.n_clean += int((flags == 0).sum())
-        self.n_failed += int(((flags & _FAILED) != 0).sum())
+        failed = np.flatnonzero(np.asarray(columns["error"]) != "")
+        self.n_failed += failed.size
         for flag in FLAGS:
             count = int(((flags & flag.value) != 0).sum())
             if count:
                 self.flags[flag.name] += count
-        for i in np.flatnonzero(np.asarray(columns["error"]) != ""):
+        for i in failed:
             self.failures[failure_kind(str(columns["error"][i]), str(columns["file"][i]))] += 1
 
     def __str__(self):

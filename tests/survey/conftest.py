@@ -24,7 +24,9 @@ def tree(tmp_path_factory):
         lines = 8 * np.exp(-0.5 * ((loglam - centres) / 0.004) ** 2).sum(0)
         path = root / f"{plate:04d}" / f"spec-{plate:04d}-55181-{fiber:04d}.fits"
         path.parent.mkdir(exist_ok=True)
-        write_spec_lite(path, loglam, 2 + lines + rng.normal(size=4500), np.ones(4500), z=1.5, spectral_class="QSO")
+        write_spec_lite(
+            path, loglam, 2 + lines + rng.normal(size=4500), np.ones(4500), z=1.5, spectral_class="QSO"
+        )
         if number == 7:
             path.write_bytes(path.read_bytes()[:20_000])
     (root / "3586" / "notes.txt").write_text("not a spectrum")

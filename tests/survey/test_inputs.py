@@ -94,7 +94,9 @@ def test_table_of_observations(tree, files, columns):
 
 
 def test_table_with_run2d_and_layouts(tmp_path):
-    table = Table({"plate": [266, 3586], "mjd": [51602, 55181], "fiberid": [13, 76], "run2d": ["26 ", "v5_13_0"]})
+    table = Table(
+        {"plate": [266, 3586], "mjd": [51602, 55181], "fiberid": [13, 76], "run2d": ["26 ", "v5_13_0"]}
+    )
     names = ["spec-0266-51602-0013.fits", "spec-3586-55181-0076.fits"]
     expected = [
         tmp_path / "26" / "spectra" / "lite" / "0266" / names[0],

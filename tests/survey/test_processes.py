@@ -28,7 +28,9 @@ if __name__ == "__main__":
 
 def _start(inputs, output, options):
     given = json.dumps({"inputs": inputs, "output": str(output), "options": options})
-    return subprocess.Popen([sys.executable, "-c", RUN, given], stderr=subprocess.PIPE, start_new_session=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, given], stderr=subprocess.PIPE, start_new_session=True
+    )
 
 
 def _wait_for(condition, what):
@@ -111,7 +113,9 @@ def _kill_a_worker(monkeypatch, how_often):
             future = submit(*args)
             if len(kills) < how_often:
                 kills.append(1)
-                future.add_done_callback(lambda _: [os.kill(pid, signal.SIGKILL) for pid in list(made._processes)[:1]])
+                future.add_done_callback(
+                    lambda _: [os.kill(pid, signal.SIGKILL) for pid in list(made._processes)[:1]]
+                )
             return future
 
         made.submit = submit_and_kill
@@ -128,12 +132,7 @@ def test_lost_worker_is_replaced(tmp_path, inputs, options, undisturbed, same_ou
     same_output(tmp_path, undisturbed)
 
 
-def _die(paths, job):
-    os._exit(1)
-
-
 def test_workers_that_always_die_end_the_run(tmp_path, files, options, monkeypatch):
-    monkeypatch.setattr(executors_module, "fit_block", _die)
-    monkeypatch.setattr(executors_module, "start_worker", int)
+    monkeypatch.setattr(executors_module, "start_worker", os.abort)
     with pytest.raises(SurveyError, match="died 4 times in a row"):
         fit_survey(files, tmp_path, n_workers=1, **options)

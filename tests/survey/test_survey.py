@@ -106,7 +106,8 @@ def test_files_added_later_do_not_disturb_a_resumed_run(tmp_path, files, small):
 
 
 @pytest.mark.parametrize(
-    "change", [{"batch_size": 5}, {"rows_per_part": 11}, {"mask": "ivar"}, {"format": "fits"}, {"cross_check": None}]
+    "change",
+    [{"batch_size": 5}, {"rows_per_part": 11}, {"mask": "ivar"}, {"format": "fits"}, {"cross_check": None}],
 )
 def test_resume_with_other_settings_is_refused(tmp_path, files, small, change):
     fit_survey(files[:2], tmp_path, **small)
