@@ -47,15 +47,15 @@ class _Job:
     status: str = "failed"
     n_bytes: int = 0
     error: str = ""
-    unreachable: bool = False
+    server_down: bool = False
 
 
 class _Failure(Exception):
-    """A request that failed; whether another attempt may succeed, and whether there was a server at all."""
+    """A request that failed; whether another attempt may succeed, and whether the server is at fault."""
 
-    def __init__(self, message, *, passing=False, retry_after=None, unreachable=False):
+    def __init__(self, message, *, passing=False, retry_after=None, server_down=False):
         super().__init__(message)
-        self.passing, self.retry_after, self.unreachable = passing, retry_after, unreachable
+        self.passing, self.retry_after, self.server_down = passing, retry_after, server_down
 
 
 @dataclass
@@ -65,17 +65,17 @@ class _Run:
     retries: int
     timeout: float
     overwrite: bool
-    patience: int  # files that may fail in a row for want of a server before the rest is given up
+    patience: int  # files in a row that the server may fail to give before the rest is given up
     stop: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    unreachable: int = 0
+    failures: int = 0
     reason: str = ""
 
     def note(self, job):
-        """Give up once the server is found to be unreachable again and again."""
+        """Give up once the server gives no answer, or none but busy, for file after file."""
         with self.lock:
-            self.unreachable = self.unreachable + 1 if job.unreachable else 0
-            if self.unreachable >= self.patience:
+            self.failures = self.failures + 1 if job.server_down else 0
+            if self.failures >= self.patience:
                 self.reason = job.error
                 self.stop.set()
 
@@ -135,7 +135,8 @@ def download_spectra(
 
     Notes
     -----
-    When no server can be reached for several files in a row, the rest is not tried; their rows say so.
+    When the server cannot be reached, or is too busy in every attempt, for as many files in a row as there are
+    connections, the rest is not tried; their rows say so.
     """
     connections = int(_positive("connections", conf.connections if connections is None else connections))
     run = _Run(
@@ -229,7 +230,7 @@ def _do(job, session, run):
         if run.overwrite or not _is_present(job):
             _fetch_any(job, session, run)
     except _Failure as failure:
-        job.status, job.error, job.unreachable = "failed", str(failure), failure.unreachable
+        job.status, job.error, job.server_down = "failed", str(failure), failure.server_down
     except Exception as error:  # noqa: BLE001 - a full disk, a directory in the way: no file may end the others
         job.status, job.error = "failed", f"{type(error).__name__}: {error}"
 
@@ -275,22 +276,23 @@ def _fetch(job, url, session, run):
 def _attempt(job, url, session, run):
     import requests
 
+    answered = False
     try:
         with session.get(url, stream=True, timeout=run.timeout) as response:
+            answered = True
             if response.status_code in _GONE:
                 return None
             if response.status_code != 200:
+                passing = response.status_code in PASSING_STATUS
                 raise _Failure(
                     f"HTTP status {response.status_code} {response.reason} from {url}",
-                    passing=response.status_code in PASSING_STATUS,
+                    passing=passing,
                     retry_after=response.headers.get("Retry-After"),
+                    server_down=passing,
                 )
             content = _content(response, url, run)
     except (requests.Timeout, requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-        unreachable = isinstance(error, requests.ConnectionError) and not isinstance(
-            error, requests.ReadTimeout
-        )
-        raise _Failure(f"{describe(error)} ({url})", passing=True, unreachable=unreachable) from error
+        raise _Failure(f"{describe(error)} ({url})", passing=True, server_down=not answered) from error
     except requests.RequestException as error:
         raise _Failure(f"{describe(error)} ({url})") from error
     try:

@@ -128,6 +128,10 @@ class _Handler(BaseHTTPRequestHandler):
             )
             return
         mood = self.server.next_mood("sql")
+        if mood == "stall":
+            self.server.stalled.wait(20)
+            self.close_connection = True
+            return
         if isinstance(mood, tuple):
             self._send(mood[0], mood[1].encode(), headers=mood[2] if len(mood) > 2 else {})
             return

@@ -241,6 +241,17 @@ def test_no_network(nowhere, tmp_path):
     assert "not tried after 4 failures in a row: no connection" in table["error"][-1]
 
 
+def test_server_that_is_down_is_left_alone(sdss, archive_files, tmp_path):
+    names = list(archive_files)
+    for name in names:
+        sdss.moods[name] = [503] * 9
+    table = download_spectra(names, tmp_path, connections=4)
+    assert set(table["status"].tolist()) == {"failed"}
+    assert 12 <= sum(sdss.requests.values()) < 40
+    assert "HTTP status 503" in table["error"][0]
+    assert "not tried after 4 failures in a row: HTTP status 503" in table["error"][-1]
+
+
 def test_full_disk_or_blocked_path_is_one_row(sdss, archive_files, tmp_path):
     first, second = list(archive_files)[100:102]
     blocked = tmp_path / SpecID.parse(first).lite_paths()[0]

@@ -263,6 +263,14 @@ def test_null_values(sdss):
     assert table["zwarning_pipe"].tolist() == [-1]
 
 
+def test_server_that_does_not_answer(sdss):
+    sdss.moods["sql"] = ["stall"] * 2
+    with conf.set_temp("timeout", 0.3), conf.set_temp("retries", 1):
+        with pytest.raises(SDSSError, match="cannot reach SkyServer at .*: timed out"):
+            search_spectra(cls="QSO")
+        assert len(search_spectra(cls="QSO", max_rows=2)) == 2
+
+
 def test_no_network(nowhere):
     with pytest.raises(
         SDSSError, match=r"cannot reach SkyServer at http://127.0.0.1:9: no connection: .*refused"
