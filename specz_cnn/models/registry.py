@@ -444,6 +444,16 @@ _cache = {}
 _cache_lock = threading.Lock()
 
 
+def _unlock_in_child():
+    """A lock held by another thread during a fork stays held in the child, for ever."""
+    global _cache_lock
+    _cache_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_in_child)
+
+
 def cached_model(name_or_path, device="cpu"):
     """As `load_model`, prepared for inference, and every caller in the process shares one: do not change it.
 
