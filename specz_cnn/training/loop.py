@@ -68,6 +68,9 @@ class Trainer:
         For ``checkpoint.pt``, ``log.jsonl`` and the finished ``average.pt``.
     steps : int
         Number of optimiser steps.
+    cycles : sequence of (int, int), optional
+        ``(first step, length)``: from that step on the learning rate follows a cycle of that length instead of one of
+        ``steps``; records a run whose length was changed on the way.
     rate : float
         Peak learning rate.
     warmup : float
@@ -105,6 +108,7 @@ class Trainer:
         target=None,
         target_width=0.8,
         ordinal=None,
+        cycles=(),
         freeze=(),
         validation=None,
         checkpoint_every=500,
@@ -116,7 +120,7 @@ class Trainer:
         self.rate, self.warmup, self.average = rate, warmup, average
         self.bins, self.target, self.target_width = bins, target, target_width
         self.validation, self.checkpoint_every = validation or {}, checkpoint_every
-        self.ordinal = ordinal
+        self.ordinal, self.cycles = ordinal, list(cycles)
         if ordinal:
             _decode_thermometer(self.network.fc3, ordinal, target)
         for name, parameter in self.network.named_parameters():
@@ -134,10 +138,11 @@ class Trainer:
 
     def learning_rate(self, step):
         """One cycle: linear rise, cosine fall."""
-        rise = max(1.0, self.warmup * self.steps)
+        length = next((n for first, n in reversed(self.cycles) if step >= first), self.steps)
+        rise = max(1.0, self.warmup * length)
         if step < rise:
             return self.rate * (step + 1) / rise
-        return self.rate * (0.5 + 0.5 * math.cos(math.pi * (step - rise) / max(1.0, self.steps - rise))) + 1e-6
+        return self.rate * (0.5 + 0.5 * math.cos(math.pi * (step - rise) / max(1.0, length - rise))) + 1e-6
 
     def loss(self, examples):
         """Mean loss of a batch."""
