@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         survey,
         training,
     )
+    from specz_cnn.example import example_path
     from specz_cnn.flags import RedshiftFlag, decode_flags
     from specz_cnn.grid import ModelGrid
     from specz_cnn.models import list_models, load_model
@@ -38,6 +39,7 @@ _LAZY = {
     "RedshiftFlag": "flags",
     "RedshiftResult": "results",
     "decode_flags": "flags",
+    "example_path": "example",
     "fit_redshift_cnn": "redshift",
     "fit_redshifts_cnn": "redshift",
     "list_models": "models",
@@ -65,6 +67,7 @@ __all__ = [
     "conf",
     "decode_flags",
     "evaluate",
+    "example_path",
     "fit_redshift_cnn",
     "fit_redshifts_cnn",
     "io",

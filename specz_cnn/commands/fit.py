@@ -11,8 +11,6 @@ from specz_cnn.survey.command import add_survey_arguments, is_survey, listed_pat
 
 __all__ = ["add_arguments", "run"]
 
-_EXAMPLE = Path(__file__).parents[1] / "data" / "example-spec.fits"
-
 _EPILOG = """\
 examples:
   specz-cnn fit --example
@@ -140,11 +138,13 @@ def _paths(args):
             paths.append(path)
     paths += listed_paths(args) or []
     if args.example:
+        from specz_cnn.example import example_path
+
         print(
             "The example is a simulated spectrum; its true redshift is in its header (Z_TRUE).",
             file=sys.stderr,
         )
-        paths.append(str(_EXAMPLE))
+        paths.append(example_path())
     if args.sdss:
         paths += _download(args.sdss)
     if not paths:
