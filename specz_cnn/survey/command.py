@@ -108,7 +108,7 @@ def run_survey(args, paths=()):
     sources = listed or list(paths) or None
     if sources is None and not args.resume:
         raise UsageError("nothing to fit: give paths, --list or --table")
-    options = {"batch_size": args.batch_size} if args.batch_size else {}
+    options = {"batch_size": args.batch_size} if args.batch_size is not None else {}
     try:
         with _client(args.scheduler) as client:
             summary = fit_survey(

@@ -31,9 +31,9 @@ def test_second_run_is_refused_and_told_of_the_first(tmp_path):
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(OutputBusy, match=f"process {other.pid} on {socket.gethostname()}"):
-            with locked(tmp_path):
-                pass
+        message = f"process {other.pid} on {socket.gethostname()}"
+        with pytest.raises(OutputBusy, match=message), locked(tmp_path):
+            pass
         other.kill()
         other.wait()
         with locked(tmp_path):  # nothing to clean up after a kill
