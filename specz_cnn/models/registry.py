@@ -3,7 +3,7 @@
 A weights file is a safetensors file whose metadata hold one JSON document: the architecture and its arguments, the
 wavelength grid, the version of the preprocessing, the redshift bins (or the target of a regression), the range, the
 calibration, and how the network was made.  Loading is strict: every tensor must have the name and shape that the
-architecture asks for, and the SHA-256 of the tensors must be the one in the metadata.  Pickles are never read.
+architecture asks for, and the SHA-256 of tensors and metadata must be the one in the metadata.  Pickles are never read.
 
 ``weights/index.json`` lists the packaged files with the SHA-256 of each, and says which tag a name stands for.  A tag
 never changes what it means; a name may move to a newer tag.
@@ -90,7 +90,7 @@ class ModelInfo:
     package_version, created : str
         Version of the package that wrote the file, and when (UTC, ISO).
     sha256 : str
-        SHA-256 of the tensors as stored.
+        SHA-256 of the tensors as stored and of all the above: results of equal ``sha256`` were made alike.
     """
 
     name: str
@@ -125,7 +125,7 @@ class ModelInfo:
         """
         try:
             values = json.loads(text)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise WeightsError(f"its metadata are not JSON ({error})") from None
         if not isinstance(values, dict):
             raise WeightsError("its metadata are not a JSON object")
@@ -159,6 +159,8 @@ class ModelInfo:
             raise WeightsError("exactly one of bins and target must be given")
         if self.bins is not None and not (0 < self.bins["n"] <= _MAX_PIXELS and self.bins["step"] > 0):
             raise WeightsError(f"impossible redshift bins {self.bins}")
+        if self.bins is not None and self.bins["n"] != self.arguments.get("n_bins", self.bins["n"]):
+            raise WeightsError(f"bins {self.bins} do not fit arguments {self.arguments}")
         if self.target is not None and not self.target["std"] > 0:
             raise WeightsError(f"impossible target {self.target}")
         low, high = self.z_range
@@ -199,9 +201,9 @@ def _network(info):
         return cls(**{"n_pixels": info.grid["n_pixels"], **info.arguments})
 
 
-def _tensors_sha256(tensors):
-    """SHA-256 over name, type, shape and bytes of each tensor, in order of the names."""
-    digest = hashlib.sha256()
+def _sha256(tensors, info):
+    """SHA-256 over the metadata, and name, type, shape and bytes of each tensor, in order of the names."""
+    digest = hashlib.sha256(replace(info, sha256="").to_json().encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
@@ -264,8 +266,10 @@ def save_model(path, module, info, *, half=True):
         schema=SCHEMA_VERSION,
         package_version=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        sha256=_tensors_sha256(tensors),
+        sha256="",
     )
+    info = ModelInfo.from_json(info.to_json())  # as it will be read, to the last digit
+    info = replace(info, sha256=_sha256(tensors, info))
     temporary = path.with_suffix(".part")
     save_file(tensors, temporary, metadata={_METADATA_KEY: info.to_json()})
     os.replace(temporary, path)
@@ -274,7 +278,8 @@ def save_model(path, module, info, *, half=True):
 
 def _check_tensors(network, tensors):
     """Raise unless the tensors are exactly those of the network."""
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    needed = network.state_dict()
+    expected = {name: tuple(tensor.shape) for name, tensor in needed.items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     missing, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
     if missing or extra:
@@ -282,6 +287,8 @@ def _check_tensors(network, tensors):
     for name, shape in expected.items():
         if found[name] != shape:
             raise WeightsError(f"tensor {name} has shape {found[name]}, the architecture needs {shape}")
+        if tensors[name].is_floating_point() != needed[name].is_floating_point():
+            raise WeightsError(f"tensor {name} is {tensors[name].dtype}, the architecture needs another kind")
 
 
 def _read_header(path):
@@ -293,7 +300,7 @@ def _read_header(path):
             if len(start) < 8 or not 2 <= size <= _MAX_HEADER:
                 raise WeightsError(_not_safetensors(start))
             header = json.loads(file.read(size))
-    except (UnicodeDecodeError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(_not_safetensors(start)) from None
@@ -431,8 +438,8 @@ def _load_file(path):
     except SafetensorError as error:
         raise WeightsError(f"it is not a safetensors file, or damaged ({error})") from None
     _check_tensors(network, tensors)
-    if _tensors_sha256(tensors) != info.sha256:
-        raise WeightsError("its tensors were altered: their SHA-256 is not the one in the metadata")
+    if _sha256(tensors, info) != info.sha256:
+        raise WeightsError("it was altered: the SHA-256 of its tensors and metadata is not the one it states")
     tensors = {k: t.float() if t.is_floating_point() else t for k, t in tensors.items()}
     network.load_state_dict(tensors, strict=True, assign=True)
     network.eval()
