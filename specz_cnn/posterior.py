@@ -17,7 +17,7 @@ keys with values that change nothing:
 ``wing``
     The share of p(z) that is convolved with a Gaussian of the given standard deviation (km/s): tails of the errors.
 ``estimate``
-    ``kind`` of the point estimate, "mean" or "median" of p(z) within ``half_width`` (km/s) of the peak.
+    ``kind`` of the point estimate: "mean" of p(z) within ``half_width`` (km/s) of the peak, or "median" of the peak.
 ``error``
     ``factor`` by which the half width of the central 68 % is multiplied, at given ``raw`` half widths (km/s).
 ``confidence``
@@ -49,6 +49,7 @@ RIGHT = 3000.0 / _C
 
 _RUNNER_UP = 2 * RIGHT  # the second peak is farther from the first than this
 _SAMPLES = 16  # per bin, of cumulative distributions
+_TINY = 1e-12  # least probability, and least doubt, that double precision still resolves
 _ROWS = 64  # processed at a time, so that arrays stay in the processor's cache
 _CENTRAL = 0.15865525393145707, 0.8413447460685429  # quantiles of a normal distribution at -1 and +1 sigma
 _Z_BINS = {"n": 2272, "step": 4e-4 * float(np.log(10))}  # for networks that return one number
@@ -163,14 +164,15 @@ def _from_logits(logits, step, calibration):
     raw = np.exp(log_p)
     centre = find_peak(raw, step)
     pdf = reshape_peaks(log_p, centre, step, calibration)
-    floor = calibration["floor"]
-    pdf = (1 - floor) * pdf / pdf.sum(1, keepdims=True) + floor / pdf.shape[1]
+    pdf /= pdf.sum(1, keepdims=True)
     u, low, high = estimate(raw, pdf, centre, step, calibration["estimate"])
+    # The score is taken before the floor, which would make all good spectra alike.
+    mass = np.clip(window_probability(pdf, u, step), _TINY, 1 - _TINY)
+    floor = calibration["floor"]
+    pdf = (1 - floor) * pdf + floor / pdf.shape[1]
     width = 0.5 * _C * (high - low)
     factor = error_factor(width, calibration["error"])
     u_second, p_second = _runner_up(pdf, u, step)
-    # A probability of one in double precision may still be wrong once in a billion times.
-    mass = np.clip(window_probability(pdf, u, step), 1e-9, 1 - 1e-9)
     inside = np.clip(u, low, high)
     other = logsumexp(logits[:, :-1], axis=1) - logits[:, -1]
     return {
