@@ -478,6 +478,11 @@ def _draw_pdf(axes, result, spectrum, palette, second):
         _mark(axes, result.z_second, palette.second, f"runner-up ({result.p_second:.2g})", "v")
     _mark(axes, spectrum.z_pipe, palette.pipeline, "pipeline", "s")
     _mark(axes, getattr(result, "z_check", np.nan), palette.check, "cross-check", "D")
+    _legend_above(axes)
+
+
+def _legend_above(axes):
+    """One row of entries on the upper edge, where it hides nothing."""
     if axes.get_legend_handles_labels()[0]:
         axes.legend(
             loc="lower left",
@@ -486,9 +491,15 @@ def _draw_pdf(axes, result, spectrum, palette, second):
             fontsize=8,
             frameon=False,
             borderaxespad=0.1,
-            handletextpad=0.2,
+            handletextpad=0.4,
             columnspacing=1.2,
         )
+
+
+def _few_ticks():
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(4, steps=[1, 2, 5, 10])
 
 
 def _safe_log1p(z):
@@ -526,7 +537,7 @@ def _draw_peak(axes, result, spectrum, palette):
     pdf = np.asarray(result.pdf, dtype=float)
     error = _C * result.z_err / (1 + result.z)
     reach = float(np.clip(6 * error if np.isfinite(error) else 2000, 1500, 10000))
-    for level, alpha in ((0.95, 0.25), (0.68, 0.45)):
+    for level, alpha in ((0.95, 0.3), (0.68, 0.6)):
         for low, high in np.reshape(result.z_interval(level), (-1, 2)):
             edges = _C * (np.log1p([low, high]) - np.log1p(result.z))
             axes.axvspan(
@@ -543,18 +554,6 @@ def _draw_peak(axes, result, spectrum, palette):
     axes.set_ylim(0, 1.25 * near.max() if near.size and near.max() > 0 else 1)
     offset = _C * (np.log1p(spectrum.z_pipe) - np.log1p(result.z)) if spectrum.z_pipe > -0.9 else np.nan
     if abs(offset) <= reach:
-        axes.axvline(offset, color=palette.pipeline, lw=1.2, ls=":")
-        side = "left" if offset <= 0 else "right"
-        axes.annotate(
-            "pipeline",
-            (offset, 0.97),
-            xycoords=axes.get_xaxis_transform(),
-            xytext=(-4 if side == "left" else 5, 0),
-            textcoords="offset points",
-            color=palette.pipeline,
-            fontsize=8,
-            rotation=90,
-            va="top",
-            ha="right" if side == "left" else "left",
-        )
-    axes.legend(loc="upper right", fontsize=8, frameon=False)
+        axes.axvline(offset, color=palette.pipeline, lw=1.4, ls=":", label="pipeline")
+    axes.xaxis.set_major_locator(_few_ticks())
+    _legend_above(axes)

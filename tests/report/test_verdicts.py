@@ -11,7 +11,14 @@ ANN = {"plate": 3586, "mjd": 55181, "fiber": 76, "z": 2.5, "inspector": "Ann", "
 def write(path, *rows):
     lines = [",".join(VERDICT_COLUMNS)]
     for row in rows:
-        row = {"file": "", "z_vi": "", "class_person": 3, "z_conf": 3, "verdict": "accept", "comment": ""} | row
+        row = {
+            "file": "",
+            "z_vi": "",
+            "class_person": 3,
+            "z_conf": 3,
+            "verdict": "accept",
+            "comment": "",
+        } | row
         lines.append(",".join(str(row[name]) for name in VERDICT_COLUMNS))
     path.write_text("\ufeff" + "\r\n".join(lines) + "\r\n", encoding="utf-8")
     return path
@@ -69,7 +76,10 @@ def test_other_table_is_refused(tmp_path):
 
 def test_agreement(tmp_path):
     ann = vote(tmp_path, ANN | {"z_vi": 2.5, "comment": "nice"})
-    bob = vote(tmp_path, ANN | {"z_vi": 2.502, "inspector": "Bob", "class_person": 30, "z_conf": 2, "verdict": "correct"})
+    bob = vote(
+        tmp_path,
+        ANN | {"z_vi": 2.502, "inspector": "Bob", "class_person": 30, "z_conf": 2, "verdict": "correct"},
+    )
     merged = merge_verdicts([ann, bob])
     row = merged[0]
     assert (row["verdict"], row["z_conf"], row["class_person"], row["n_inspectors"]) == ("correct", 2, 3, 2)
@@ -120,9 +130,13 @@ def test_latest_verdict_of_one_inspector_counts(tmp_path):
 
 
 def test_disagreement_of_a_merged_file_stays_one(tmp_path):
-    first = merge_verdicts([vote(tmp_path, ANN | {"z_vi": 2.5}), vote(tmp_path, ANN | {"z_vi": 1.0, "inspector": "Bob"})])
+    first = merge_verdicts(
+        [vote(tmp_path, ANN | {"z_vi": 2.5}), vote(tmp_path, ANN | {"z_vi": 1.0, "inspector": "Bob"})]
+    )
     write_verdicts(first, tmp_path / "merged.csv")
-    again = merge_verdicts([read_verdicts(tmp_path / "merged.csv"), vote(tmp_path, ANN | {"z_vi": 1.0, "inspector": "Cy"})])
+    again = merge_verdicts(
+        [read_verdicts(tmp_path / "merged.csv"), vote(tmp_path, ANN | {"z_vi": 1.0, "inspector": "Cy"})]
+    )
     assert again["verdict"].tolist() == ["disagree"]
     assert np.isnan(again["z_vi"][0])
 

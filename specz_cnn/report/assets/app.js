@@ -329,7 +329,8 @@ function follow(px) {
 function openMenu(px, py) {
   if (!current.frame?.toWavelength) return;
   const wavelength = current.frame.toWavelength(px);
-  const items = page.lines.filter(([, rest]) => wavelength / rest > 0.99).map(([name, rest]) => {
+  const strongFirst = [...page.lines].sort((a, b) => (b[2] === "strong") - (a[2] === "strong"));
+  const items = strongFirst.filter(([, rest]) => wavelength / rest > 0.99).map(([name, rest]) => {
     const button = document.createElement("button");
     button.append(name, Object.assign(document.createElement("span"), { textContent: `z = ${(wavelength / rest - 1).toFixed(4)}` }));
     button.onclick = () => { setRedshift(wavelength / rest - 1); closeMenu(); };
