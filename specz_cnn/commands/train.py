@@ -65,7 +65,8 @@ def _with_real_spectra(recipe, args):
     counts = build_shards(args.spectra, args.catalogue, shards, recipe.grid)
     print(f"real spectra: {json.dumps(counts)}", file=sys.stderr)
     per_batch = round(args.real_fraction * recipe.training["batch_size"])
-    defaults = {"max_shift": 100, "max_dimming": 2.0}
+    simulation = recipe.simulation
+    defaults = {"max_shift": 100, "max_dimming": 2.0, "z_min": simulation.z_min, "z_max": simulation.z_max}
     return replace(recipe, real={**defaults, **recipe.real, "shards": str(shards), "per_batch": per_batch})
 
 

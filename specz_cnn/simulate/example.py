@@ -76,8 +76,18 @@ def example_spectrum(z=2.4, *, snr=5.0, seed=1):
     )
 
 
-def write_example(path, *, z=2.4, snr=5.0, seed=1):
-    """Write :func:`example_spectrum` as a spec-lite file that says in its header that it is simulated."""
+def write_example(path, *, z=2.4, snr=5.0, seed=1, fiber=1):
+    """Write :func:`example_spectrum` as a spec-lite file that says in its header that it is simulated.
+
+    Parameters
+    ----------
+    path : path-like
+        Replaced if it is there.
+    z, snr, seed
+        As for :func:`example_spectrum`.
+    fiber : int
+        Fibre number, which tells files of plate 1 and MJD 50000 apart.
+    """
     from specz_cnn.io import write_spec_lite
 
     spectrum = example_spectrum(z, snr=snr, seed=seed)
@@ -88,5 +98,5 @@ def write_example(path, *, z=2.4, snr=5.0, seed=1):
         "SIM_SEED": (seed, "seed of the simulation"),
     }
     write_spec_lite(
-        path, spectrum.loglam, spectrum.flux, spectrum.ivar, plate=1, mjd=50000, fiber=1, header=header, overwrite=True
+        path, spectrum.loglam, spectrum.flux, spectrum.ivar, plate=1, mjd=50000, fiber=fiber, header=header, overwrite=True
     )
