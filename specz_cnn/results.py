@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from base64 import b64encode
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
@@ -205,7 +206,21 @@ class RedshiftResult:
         cells = [(name, format(getattr(self, name), _FORMATS[name])) for name in _SHOWN]
         cells += [("flags", self._verdict()), ("model", self.provenance.get("model", ""))]
         body = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in cells)
-        return f"<table><caption>RedshiftResult {escape(self._name())}</caption>{body}</table>"
+        return (
+            f"<table><caption>RedshiftResult {escape(self._name())}</caption>{body}</table>{self._picture()}"
+        )
+
+    def _picture(self):
+        """The picture as an HTML image; nothing where matplotlib is not installed."""
+        try:
+            from specz_cnn.plotting import figure_bytes
+
+            png = figure_bytes(self, dpi=80)
+        except ImportError:
+            return ""
+        # The numbers are in the table and in the title of the picture.
+        data = b64encode(png).decode("ascii")
+        return f'<img style="max-width: 100%" alt="spectrum and p(z)" src="data:image/png;base64,{data}">'
 
 
 def make_table(columns, provenance, *, names=None):

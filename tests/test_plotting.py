@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -170,3 +171,35 @@ def test_smoothing_is_weighted_and_keeps_gaps():
     assert np.array_equal(unsmoothed[[0, 1, 3, 4]], flux[[0, 1, 3, 4]])
     with pytest.raises(ValueError, match="negative"):
         plotting.smooth_flux(flux, ivar, -1)
+
+
+@pytest.fixture
+def real_result():
+    from specz_cnn import RedshiftResult
+
+    item = result()
+    names = "z z_err confidence p_qso z_second p_second z_check snr pdf spectrum".split()
+    rest = {
+        "z_lo": 2.398,
+        "z_hi": 2.402,
+        "coverage": 0.9,
+        "flags": RedshiftFlag(0),
+        "step": STEP,
+        "provenance": {},
+    }
+    return RedshiftResult(**{name: getattr(item, name) for name in names}, **rest)
+
+
+def test_notebooks_show_the_picture(real_result, monkeypatch):
+    assert (
+        '<img style="max-width: 100%" alt="spectrum and p(z)" src="data:image/png;base64,iVBOR'
+        in real_result._repr_html_()
+    )
+    # None in sys.modules is how Python spells "cannot be imported".
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert real_result._repr_html_().endswith("</table>")
+
+
+def test_plot_method(real_result):
+    figure = real_result.plot(figure=plotting.detached_figure(), dark=True)
+    assert len(figure.axes) == 3

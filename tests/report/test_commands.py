@@ -77,10 +77,6 @@ def test_inspect_without_its_network_goes_without_probabilities(table, directory
 
 
 def test_inspect_shows_probabilities_of_a_network(table, directory, tmp_path):
-    from specz_cnn import list_models
-
-    if "rnet-e" not in list_models():
-        pytest.skip("no packaged network rnet-e")
     page = tmp_path / "page.html"
     assert main(["inspect", str(table), str(directory), "-o", str(page), "--model", "rnet-e"]) == 0
     assert all(page_data(page)["pdf"]["rows"])
