@@ -26,13 +26,20 @@ def run(args):
     """Simulate and write."""
     from specz_cnn.grid import ModelGrid
     from specz_cnn.simulate import SimulationConfig, Simulator
+    from specz_cnn.training.recipe import outside_validation
 
     settings = {"z_min": args.z_min, "z_max": args.z_max, "dr16_fraction": args.dr16_fraction}
     if args.quasars_only:
         settings["class_weights"] = (1.0, 0.0, 0.0, 0.0)
     files = args.format == "spec-lite"
     grid = ModelGrid(start=35490, factor=1, n_pixels=4650) if files else ModelGrid()
-    simulator = Simulator(args.data, grid=grid, config=SimulationConfig.from_dict(settings), device=args.device)
+    simulator = Simulator(
+        args.data,
+        grid=grid,
+        config=SimulationConfig.from_dict(settings),
+        noise_keep=outside_validation(Path(args.data) / "dev_spectra.npz"),
+        device=args.device,
+    )
     write = _write_files if files else _write_shards
     write(simulator, args)
     print(f"{args.n} simulated spectra in {args.output}", file=sys.stderr)

@@ -49,12 +49,25 @@ def point_estimate(output, step=None, mean=None, std=None):
     return torch.expm1(step * ((weight * bins).sum(1) + 0.5))
 
 
-def _decode_thermometer(layer, ordinal, target):
-    """Set a linear layer to the sum of a thermometer code's units, standardised."""
-    step = (ordinal["high"] - ordinal["low"]) / layer.in_features
+def _tie_ramps(network):
+    """Make the second half of ``fc2`` the first half minus one: ``relu(t) - relu(t - 1)`` is ``t`` clipped to [0, 1]."""
+    layer = network.fc2[0]
+    half = layer.out_features // 2
     with torch.no_grad():
-        layer.weight.fill_(step / target["std"])
+        layer.weight[half:] = layer.weight[:half]
+        layer.bias[half:] = layer.bias[:half] - 1.0
+
+
+def _sum_ramps(network, ordinal, target):
+    """Set ``fc3`` to the sum of the clipped ramps, standardised."""
+    layer = network.fc3
+    half = layer.in_features // 2
+    step = (ordinal["high"] - ordinal["low"]) / half
+    with torch.no_grad():
+        layer.weight[:, :half] = step / target["std"]
+        layer.weight[:, half:] = -step / target["std"]
         layer.bias.fill_((ordinal["low"] - target["mean"]) / target["std"])
+    _tie_ramps(network)
 
 
 class Trainer:
@@ -85,8 +98,9 @@ class Trainer:
     target_width : float
         Standard deviation of the target over bins.
     ordinal : dict or None
-        ``{"low": a, "high": b, "weight": w}``: for regression, ask the units of ``fc2`` for the thermometer code of
-        ln(1 + z) between a and b, with weight w in the loss, and let ``fc3`` start as its decoder.
+        ``{"low": a, "high": b, "weight": w}``: for regression, let pairs of units of ``fc2`` form ramps, each clipped to
+        [0, 1], that answer whether ln(1 + z) is above each of the steps between a and b; ``fc3`` adds them up.  The ordinal
+        loss of the ramps has weight w beside that of the sum.
     freeze : sequence of str
         Prefixes of parameters that stay as they are.
     validation : dict of name -> Examples
@@ -121,10 +135,11 @@ class Trainer:
         self.bins, self.target, self.target_width = bins, target, target_width
         self.validation, self.checkpoint_every = validation or {}, checkpoint_every
         self.ordinal, self.cycles = ordinal, list(cycles)
-        if ordinal:
-            _decode_thermometer(self.network.fc3, ordinal, target)
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(not name.startswith(tuple(freeze)) if freeze else True)
+        if ordinal:
+            _sum_ramps(self.network, ordinal, target)
+            self.network.fc3.requires_grad_(False)
         decay = [p for p in self.network.parameters() if p.requires_grad and p.dim() > 1]
         rest = [p for p in self.network.parameters() if p.requires_grad and p.dim() <= 1]
         self.optimizer = torch.optim.AdamW(
@@ -159,14 +174,14 @@ class Trainer:
         return regression_loss(output, examples.z, examples.is_quasar, mean, std).sum() / count
 
     def _ordinal_loss(self, examples):
-        code = self.network.fc2(self.network.trunk(examples.x))
-        output = self.network.fc3(code)
-        count = examples.is_quasar.sum().clamp(min=1)
-        low, high = self.ordinal["low"], self.ordinal["high"]
+        ramps = self.network.fc2[0](self.network.trunk(examples.x))
+        ramps = ramps[:, : ramps.shape[1] // 2]
+        low, high, weight = (self.ordinal[name] for name in ("low", "high", "weight"))
         mean, std = self.target["mean"], self.target["std"]
+        output = (low + (high - low) * ramps.clamp(0, 1).mean(1, keepdim=True) - mean) / std
         loss = regression_loss(output, examples.z, examples.is_quasar, mean, std)
-        loss = loss + self.ordinal["weight"] * ordinal_loss(code, examples.z, examples.is_quasar, low, high)
-        return loss.sum() / count
+        loss = loss + weight * ordinal_loss(ramps, examples.z, examples.is_quasar, low, high)
+        return loss.sum() / examples.is_quasar.sum().clamp(min=1)
 
     def run(self, *, progress=None, max_seconds=math.inf):
         """Train to the last step, or until time is up; resumable either way.
@@ -189,6 +204,8 @@ class Trainer:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
             self.optimizer.step()
+            if self.ordinal:
+                _tie_ramps(self.network)
             self.step += 1
             self._update_average()
             seen, total = seen + len(examples.z), total + loss.item() * len(examples.z)

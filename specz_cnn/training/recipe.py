@@ -109,9 +109,8 @@ def build_trainer(recipe, data, directory, *, device="cpu", noise_keep=None):
     network = recipe.build_network()
     if recipe.start:
         start_from(network, recipe.start)
-    noise = Path(data) / "dev_spectra.npz"
-    if noise_keep is None and noise.exists():
-        noise_keep = outside_validation(noise)
+    if noise_keep is None:
+        noise_keep = outside_validation(Path(data) / "dev_spectra.npz")
     simulator = Simulator(
         data, grid=recipe.grid, config=recipe.simulation, noise_keep=noise_keep, device=device
     )
@@ -144,10 +143,14 @@ def build_trainer(recipe, data, directory, *, device="cpu", noise_keep=None):
 
 
 def outside_validation(path):
-    """Rows of a labelled file that do not belong to the validation half."""
+    """Rows of a labelled file that do not belong to the validation half; None (all) without such a file or groups."""
+    if not Path(path).exists():
+        return None
     from specz_cnn.evaluate.split import split_half
 
     with np.load(path) as data:
+        if "group" not in data:
+            return None
         return np.asarray(split_half(data["group"])) != "validation"
 
 

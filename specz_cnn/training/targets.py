@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["ordinal_loss", "redshift_cross_entropy", "regression_loss", "thermometer"]
+__all__ = ["ordinal_loss", "redshift_cross_entropy", "regression_loss"]
 
 _WINDOW = 4  # bins on either side of the truth that receive target probability
 
@@ -58,28 +58,27 @@ def regression_loss(output, z, is_quasar, mean, std):
     return torch.where(is_quasar, loss, 0.0)
 
 
-def thermometer(value, low, high, n_units):
-    """Ramp code of a number: unit ``j`` rises from 0 to 1 while the value crosses step ``j`` of the range.
+def ordinal_loss(ramps, z, is_quasar, low, high):
+    """Squared hinge loss of ordinal questions: is ln(1 + z) above this step?
 
-    The sum of the units is the number itself, in steps from ``low``; each unit asks a question that a network learns
-    as easily as a class: is the redshift above this one? (Ordinal regression; Frank E., Hall M. 2001, ECML, 145.)
+    Ramp ``j`` should be at most 0 while ln(1 + z) is below step ``j`` of the range, at least 1 when it is above the step,
+    and rise in between; what it does beyond 0 and 1 is free, since it will be clipped (ordinal regression: Frank E., Hall
+    M. 2001, ECML, 145).
 
     Parameters
     ----------
-    value : `torch.Tensor`, shape (batch,)
+    ramps : `torch.Tensor`, shape (batch, n_steps)
+        Before clipping.
+    z, is_quasar : `torch.Tensor`, shape (batch,)
     low, high : float
-        Range of the code.
-    n_units : int
+        Range of ln(1 + z) that the steps divide.
 
     Returns
     -------
-    `torch.Tensor`, shape (batch, n_units)
+    `torch.Tensor`, shape (batch,)
     """
-    place = (value - low) / (high - low) * n_units
-    return (place[:, None] - torch.arange(n_units, device=value.device)).clamp(0.0, 1.0)
-
-
-def ordinal_loss(activations, z, is_quasar, low, high):
-    """Squared distance of activations, shape (batch, n_units), from the thermometer code of ln(1 + z)."""
-    code = thermometer(torch.log1p(z.float()), low, high, activations.shape[1])
-    return torch.where(is_quasar, ((activations - code) ** 2).sum(1), 0.0)
+    n_steps = ramps.shape[1]
+    place = (torch.log1p(z.float()) - low) / (high - low) * n_steps
+    target = (place[:, None] - torch.arange(n_steps, device=ramps.device)).clamp(0.0, 1.0)
+    miss = torch.where(target == 0, ramps.clamp(min=0), torch.where(target == 1, (ramps - 1).clamp(max=0), ramps - target))
+    return torch.where(is_quasar, (miss**2).sum(1), 0.0)
