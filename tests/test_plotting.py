@@ -178,7 +178,7 @@ def real_result():
     from specz_cnn import RedshiftResult
 
     item = result()
-    names = "z z_err confidence p_qso z_second p_second z_check snr pdf spectrum".split()
+    names = ["z", "z_err", "confidence", "p_qso", "z_second", "p_second", "z_check", "snr", "pdf", "spectrum"]
     rest = {
         "z_lo": 2.398,
         "z_hi": 2.402,
