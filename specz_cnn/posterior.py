@@ -364,6 +364,8 @@ def quantile(masses, levels, step):
 def smooth_cumulative(masses):
     """Cumulative distribution at 16 points per bin, monotone cubic between the edges: shape (n, 16 m + 1)."""
     edges = np.arange(masses.shape[1] + 1)
+    # The interpolation divides by the masses: those next to the smallest number there is would overflow.
+    masses = np.where(masses < 1e-100, 0.0, masses)
     cumulative = np.pad(np.cumsum(masses, axis=1), ((0, 0), (1, 0)))
     return PchipInterpolator(edges, cumulative, axis=1)(np.arange(_SAMPLES * masses.shape[1] + 1) / _SAMPLES)
 
