@@ -22,6 +22,9 @@ LATTICE_STEP = 1e-4
 # float32, which near log10(lambda) = 4 resolves 2.4e-7, or 0.0024 pixels.
 _LATTICE_TOLERANCE = 0.02
 
+_LARGEST_LOGLAM = 100.0  # no spectrum reaches this; far beyond, lattice indices would not be integers any more
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 def pixel_edges(centres):
     """Edges of pixels known by their centres: midpoints, with the first and last pixel as wide as their neighbours.
@@ -110,6 +113,10 @@ class ModelGrid:
         ivar = np.asarray(ivar)
         if loglam.ndim != 1 or not loglam.shape == flux.shape == ivar.shape:
             raise ValueError(f"loglam, flux and ivar must be 1-D and alike, not {loglam.shape}, {flux.shape}, {ivar.shape}")
+        if not all(values.dtype.kind in "fiub" for values in (flux, ivar)):
+            raise ValueError(f"flux and ivar must be real numbers, not {flux.dtype} and {ivar.dtype}")
+        if not (np.abs(loglam) < _LARGEST_LOGLAM).all():
+            raise ValueError("wavelengths must be finite, and their logarithms are to base 10")
         if loglam.size == 0:
             return np.zeros(self.n_pixels, np.float32), np.zeros(self.n_pixels, np.float32)
         with np.errstate(invalid="ignore"):
@@ -127,6 +134,8 @@ class ModelGrid:
             weight, signal = self._sum_overlap(loglam, weight, signal)
         with np.errstate(divide="ignore", invalid="ignore"):
             mean = np.where(weight > 0, signal / weight, 0.0)
+        # Sums of four may leave the range of single precision.
+        mean, weight = np.clip(mean, -_LARGEST, _LARGEST), np.minimum(weight, _LARGEST)
         return mean.astype(np.float32), weight.astype(np.float32)
 
     def _sum_lattice(self, index, *values):

@@ -17,6 +17,7 @@ PREPROCESS_VERSION = 1
 _CLIP_PASS = 6.0  # first pass: clip at this many standard deviations before the final mean and standard deviation
 _CLIP_LOW, _CLIP_HIGH = -8.0, 16.0  # final bounds; Lyman-alpha of a strong-lined quasar peaks near 10
 _WEIGHT_SCALE, _WEIGHT_CLIP = 0.25, 4.0
+_LARGEST = 1e30  # inverse variance beyond this would overflow when summed or multiplied in single precision
 
 
 def standardise(flux, ivar):
@@ -43,9 +44,10 @@ def standardise(flux, ivar):
     flux = torch.where(good, flux, 0.0)
     # Flux of any unit: bring the typical value to one before anything is squared in single precision.
     scale = flux.abs().sum(1, keepdim=True) / good.sum(1, keepdim=True).clamp(min=1)
+    scale = torch.where(torch.isfinite(scale), scale, flux.abs().amax(1, keepdim=True))  # the sum overflowed
     scale = torch.where(scale > 0, scale, 1.0)
     flux = flux / scale
-    ivar = torch.where(good, ivar * scale * scale, 0.0)
+    ivar = torch.where(good, ivar * scale * scale, 0.0).clamp(max=_LARGEST)
     weight = ivar / (ivar + ivar.sum(1, keepdim=True) / good.sum(1, keepdim=True).clamp(min=1) + 1e-30)
     total = weight.sum(1, keepdim=True).clamp(min=1e-30)
 

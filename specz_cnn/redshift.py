@@ -6,9 +6,12 @@ import multiprocessing
 import os
 import sys
 from collections import deque
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from io import IOBase
 from itertools import islice
 
+from astropy.io.fits import HDUList
 from specutils import Spectrum, SpectrumCollection
 from tqdm import tqdm
 
@@ -21,6 +24,7 @@ from specz_cnn.results import TABLE_COLUMNS, RedshiftResult, make_table
 __all__ = ["fit_redshift_cnn", "fit_redshifts_cnn"]
 
 _FILES_PER_TASK = 64
+_READ_FIRST = "read_spec_lite makes a spectrum of an open file"
 
 
 def fit_redshift_cnn(spectrum, *, model=None, cross_check="default", device=None):
@@ -126,6 +130,8 @@ def fit_redshifts_cnn(
 
     Raises
     ------
+    TypeError
+        If these are no spectra at all.
     ValueError
         If ``batch_size`` or ``n_workers`` make no sense.
     WeightsError
@@ -135,9 +141,12 @@ def fit_redshifts_cnn(
     """
     if batch_size < 1 or n_workers < 0:
         raise ValueError(f"batch_size must be positive and n_workers not negative: {batch_size}, {n_workers}")
-    fitter = Fitter(model, cross_check, device)
     if isinstance(spectra, str | os.PathLike | Spectrum | SpectrumCollection | SpectrumArrays):
         spectra = [spectra]
+    elif isinstance(spectra, HDUList | IOBase | bytes | Mapping) or not isinstance(spectra, Iterable):
+        # Some of these are iterable: HDUs, lines, bytes and keys are no spectra.
+        raise TypeError(f"fit_redshifts_cnn takes spectra or paths, not {_kind(spectra)}; {_READ_FIRST}")
+    fitter = Fitter(model, cross_check, device)
     total = len(spectra) if hasattr(spectra, "__len__") else None
     hidden = not sys.stderr.isatty() if progress is None else not progress
     columns = {name: [] for name, *_ in TABLE_COLUMNS}
@@ -157,9 +166,8 @@ def _one_spectrum(spectrum):
         return read_arrays(spectrum)
     if isinstance(spectrum, Spectrum) and spectrum.flux.ndim == 1:
         return arrays_from_spectrum(spectrum)
-    raise TypeError(
-        f"fit_redshift_cnn takes one spectrum or path, not {_kind(spectrum)}; see fit_redshifts_cnn"
-    )
+    other = _READ_FIRST if isinstance(spectrum, HDUList | IOBase) else "see fit_redshifts_cnn"
+    raise TypeError(f"fit_redshift_cnn takes one spectrum or path, not {_kind(spectrum)}; {other}")
 
 
 def _kind(spectrum):
@@ -207,6 +215,8 @@ def _prepare_item(item, grid):
     elif isinstance(item, Spectrum | SpectrumCollection | list | tuple):
         try:
             parts = list(split_spectrum(item))
+            if not parts:
+                raise ValueError(f"{_kind(item)} without any spectrum in it")
         except Exception as error:  # noqa: BLE001 - whatever a foreign object raises, its row must not be lost
             yield _bad_input(error)
             return

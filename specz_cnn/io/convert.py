@@ -20,7 +20,7 @@ _PER_WAVELENGTH_POWER = (
 _AREAS = (u.dimensionless_unscaled, u.cm**-2, u.cm**-2 / u.sr, u.sr**-1)
 
 _SAFE = 1e-6, 1e6  # typical flux that needs no scaling to be squared in single precision
-_FORMAT = "1e-17 erg / (s cm2 Angstrom)"
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def arrays_from_spectrum(spectrum):
@@ -44,7 +44,8 @@ def arrays_from_spectrum(spectrum):
     Raises
     ------
     ValueError
-        If the spectrum is not one-dimensional, its axis is no wavelength, or its wavelengths neither ascend nor descend.
+        If the spectrum is not one-dimensional, its axis is no wavelength, its wavelengths neither ascend nor descend, or
+        its flux is complex or in magnitudes.
 
     Notes
     -----
@@ -52,6 +53,11 @@ def arrays_from_spectrum(spectrum):
     any bit of the AND mask, which can be the whole of a good spectrum.  There the inverse variance, which is zero for
     bad pixels, is the survey's own rule.
     """
+    unit = spectrum.flux.unit
+    if np.iscomplexobj(spectrum.flux):
+        raise ValueError("the flux is complex")
+    if unit.is_equivalent(u.mag):
+        raise ValueError(f"a flux in {unit} is logarithmic; convert it to a flux density")
     flux = np.asarray(spectrum.flux.value, dtype=np.float64)
     if flux.ndim != 1:
         raise ValueError(f"one spectrum is one-dimensional, this one has shape {flux.shape}")
@@ -59,21 +65,21 @@ def arrays_from_spectrum(spectrum):
     good = np.isfinite(flux)
     if spectrum.mask is not None and not _is_built_in_sdss(spectrum):
         good &= ~np.broadcast_to(np.asarray(spectrum.mask, dtype=bool), flux.shape)
-    ivar = _inverse_variance(spectrum.uncertainty, spectrum.flux.unit, flux, good)
-    good &= (ivar > 0) & np.isfinite(ivar)
-    power = _wavelength_power(spectrum.flux.unit)
-    factor = (wavelength / 5000.0) ** power if power else np.ones_like(wavelength)
     typical = np.median(np.abs(flux[good])) if good.any() else 1.0
-    if typical > 0 and not _SAFE[0] < typical < _SAFE[1]:
-        factor = factor / typical
+    scale = 1.0 if _SAFE[0] < typical < _SAFE[1] or typical == 0 else typical
+    flux = flux / scale
+    ivar = _inverse_variance(spectrum.uncertainty, unit, flux, good, scale)
+    good &= (ivar > 0) & np.isfinite(ivar)
+    power = _wavelength_power(unit)
+    factor = (wavelength / 5000.0) ** power if power else np.ones_like(wavelength)
     order = slice(None) if wavelength.size < 2 or wavelength[1] > wavelength[0] else slice(None, None, -1)
-    # Bad pixels are zero, so that nothing downstream meets a NaN; ivar is divided in steps, for its range.
+    # Bad pixels are zero, so that nothing downstream meets a NaN.
     flux = np.where(good, flux, 0.0) * factor
-    ivar = np.where(good, ivar, 0.0) / factor / factor
+    ivar = np.where(good, ivar, 0.0) / factor**2
     return SpectrumArrays(
         loglam=np.log10(wavelength)[order],
-        flux=flux.astype(np.float32)[order],
-        ivar=ivar.astype(np.float32)[order],
+        flux=np.clip(flux, -_LARGEST, _LARGEST).astype(np.float32)[order],
+        ivar=np.minimum(ivar, _LARGEST).astype(np.float32)[order],
         **_identity(spectrum.meta),
     )
 
@@ -170,10 +176,11 @@ def _wavelength_power(unit):
     return 0
 
 
-def _inverse_variance(uncertainty, unit, flux, good):
-    """Inverse variance in the unit of the flux, 0 where it is unknown."""
+def _inverse_variance(uncertainty, unit, flux, good, scale):
+    """Inverse variance of a flux that was divided by a scale, 0 where it is unknown."""
     from specz_cnn.preprocess import estimate_ivar
 
+    # Power of the flux that the kind of uncertainty is, and power of it that is the inverse variance.
     known = {StdDevUncertainty: (1, -2), VarianceUncertainty: (2, -1), InverseVariance: (-2, 1)}
     kind = next((k for k in known if isinstance(uncertainty, k)), None)
     if kind is None or uncertainty.array is None:
@@ -185,9 +192,12 @@ def _inverse_variance(uncertainty, unit, flux, good):
             values = values * uncertainty.unit.to(unit**unit_power)
         except u.UnitConversionError:
             raise ValueError(f"an uncertainty in {uncertainty.unit} does not fit a flux in {unit}") from None
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        values = values**power if power != -2 else 1 / values**2
-        return np.where((values > 0) & np.isfinite(values), values, 0.0)
+    with np.errstate(all="ignore"):
+        # In steps, for the range of the numbers.  A negative error marks a bad pixel in some surveys.
+        for _ in range(abs(unit_power)):
+            values = values / scale if unit_power > 0 else values * scale
+        ivar = np.where(values > 0, values, np.nan) ** power
+        return np.where((ivar > 0) & np.isfinite(ivar), ivar, 0.0)
 
 
 def _is_built_in_sdss(spectrum):

@@ -45,6 +45,8 @@ _FILE_NAME = re.compile(r"spec-(\d{4,6})-(\d{5})-(\d{4,})\.fits")
 # No compression that a FITS reader undoes makes real data this much smaller; gzip cannot.
 _MAX_COMPRESSION = 1100
 
+_MAX_INTEGER = 2**31 - 1
+
 
 class SpecLiteError(OSError, ValueError):
     """A file that is damaged, or no spec-lite file; the message says which file and why.
@@ -264,9 +266,11 @@ def _check_tail(hdulist, path):
 def _number(convert, value, unknown):
     """A number of a header or table, which may also be a string, empty or absent."""
     try:
-        return convert(value)
-    except (TypeError, ValueError):
+        number = convert(value)
+    except (TypeError, ValueError, OverflowError):
         return unknown
+    # Tables hold integers of 32 bits; what is larger comes from damage.
+    return unknown if convert is int and abs(number) > _MAX_INTEGER else number
 
 
 def identity_from(path, header, row):
