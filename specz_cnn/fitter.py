@@ -6,8 +6,10 @@ Single spectra, tables and surveys all go through `prepare` (cheap, plain numpy,
 
 from __future__ import annotations
 
+import re
+import warnings
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -27,6 +29,10 @@ _CHECK_CONFIDENCE = 0.5  # a cross-check less confident than this has no say
 _DROPOUT_SAMPLES = 16
 _DROPOUT_SEED = 20220421
 _DROPOUT_RATE = 0.1  # for networks trained without
+
+# Characters that tables cannot hold: control characters, line separators, halves of UTF-16 pairs (which is how Python
+# shows bytes of a file name that are no text).
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 
 _RESULTS = ("z", "z_err", "z_lo", "z_hi", "confidence", "p_qso", "z_second", "p_second", "z_check")
 
@@ -104,7 +110,7 @@ def prepare_path(path, grid, mask="default"):
 
     try:
         arrays = read_arrays(path, mask=mask)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever a hostile file provokes, its row must not be lost
         identity = SpectrumArrays(*(np.empty(0),) * 3, file=str(path)).identity
         return Prepared(flags=int(RedshiftFlag.READ_ERROR), error=_message(error), identity=identity)
     return prepare(arrays, grid)
@@ -114,6 +120,13 @@ def _message(error):
     """One line about an exception."""
     text = " ".join(str(error).split())
     return text or type(error).__name__
+
+
+def _writable(value):
+    """A text that every format of table can hold: what it cannot is written as an escape."""
+    if not isinstance(value, str):
+        return value
+    return _UNWRITABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), value)
 
 
 def resolve_device(device=None):
@@ -202,6 +215,10 @@ def _dropout_samples(network, x):
     """
     import torch
 
+    from specz_cnn.models.inference import prepare_for_inference
+
+    if not hasattr(network, "convolutions"):
+        network = prepare_for_inference(network)
     activations = network.convolutions(x)
     number = network.head(network.fc1(activations))[:, 0].double()
     rate = network.drop_out.p or _DROPOUT_RATE
@@ -265,12 +282,16 @@ class Fitter:
 
     def __init__(self, model=None, cross_check="default", device=None):
         from specz_cnn import __version__
-        from specz_cnn.models.registry import cached_model
 
-        model, cross_check = default_models(model, cross_check)
+        model, cross_check = self._names = default_models(model, cross_check)
+        self._insists = device is not None
         self.device = resolve_device(device)
-        self._network = cached_model(model, self.device)
-        self._check = None if cross_check is None else cached_model(cross_check, self.device)
+        try:
+            self._load()
+        except RuntimeError as error:
+            if not self._may_leave(self.device):
+                raise
+            self._leave_device(error)
         self.info, self.grid = self._network.info, self._network.grid
         if self._check is not None and self._check.grid != self.grid:
             raise ValueError(f"{model} and {cross_check} have different wavelength grids")
@@ -283,6 +304,29 @@ class Fitter:
             "package": f"specz-cnn {__version__}",
             "device": str(self.device),
         }
+
+    def _load(self):
+        from specz_cnn.models.registry import cached_model
+
+        model, cross_check = self._names
+        network = cached_model(model, self.device)
+        check = None if cross_check is None else cached_model(cross_check, self.device)
+        self._network, self._check = network, check
+
+    def _may_leave(self, device):
+        return device.type != "cpu" and not self._insists
+
+    def _leave_device(self, error):
+        """Go on without a device that fails, which nobody has asked for by name."""
+        warnings.warn(
+            f"{self.device} failed ({_message(error)[:200]}); continuing on the CPU",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+        self.device = resolve_device("cpu")
+        self._load()
+        if hasattr(self, "provenance"):
+            self.provenance["device"] += ", cpu"
 
     def fit(self, prepared):
         """Measure a batch.
@@ -301,26 +345,56 @@ class Fitter:
         n = len(prepared)
         columns = {name: np.full(n, np.nan) for name in _RESULTS}
         flags = np.array([item.flags for item in prepared], dtype=np.int64)
+        errors = [item.error for item in prepared]
         pdf, step = None, np.nan
         if rows.size:
             flux, ivar = (np.stack([getattr(prepared[i], name) for i in rows]) for name in ("flux", "ivar"))
-            values, found, own = self._measure(flux, ivar)
-            for name, value in values.items():
-                columns[name][rows] = value
-            flags[rows] |= found
-            pdf, step = np.full((n, own.pdf.shape[1]), np.nan), own.step
-            pdf[rows] = own.pdf
+            first = 0
+            for values, found, own in self._measure_in_memory(flux, ivar):
+                part = rows[first : first + len(found)]
+                first += len(found)
+                for name, value in values.items():
+                    columns[name][part] = value
+                flags[part] |= found
+                if pdf is None:
+                    pdf, step = np.full((n, own.pdf.shape[1]), np.nan), own.step
+                pdf[part] = own.pdf
+            for row in rows[~np.isfinite(columns["z"][rows])]:
+                flags[row] |= RedshiftFlag.BAD_INPUT
+                errors[row] = "the network gives no finite answer"
         columns["snr"] = np.array([item.snr for item in prepared], dtype=np.float64)
         columns["coverage"] = np.array([item.coverage for item in prepared], dtype=np.float64)
         measured = np.isfinite(columns["snr"])
         flags[measured & (columns["coverage"] < _LITTLE_COVERAGE)] |= RedshiftFlag.LITTLE_COVERAGE
         flags[measured & (columns["snr"] < _POOR_SNR)] |= RedshiftFlag.POORDATA
         columns["flags"] = flags
-        columns["error"] = [item.error for item in prepared]
+        columns["error"] = [_writable(error) for error in errors]
         identity = SpectrumArrays(*(np.empty(0),) * 3).identity
         for name, unknown in identity.items():
-            columns[name] = [item.identity.get(name, unknown) for item in prepared]
+            columns[name] = [_writable(item.identity.get(name, unknown)) for item in prepared]
         return FitBatch(columns, pdf, step)
+
+    def _measure_in_memory(self, flux, ivar):
+        """Results of consecutive parts of a batch: one, or as many as memory asks for."""
+        try:
+            parts = [self._measure(flux, ivar)]
+        except (MemoryError, RuntimeError) as error:
+            half = len(flux) // 2 if _is_out_of_memory(error) else 0
+            if not half and not self._may_leave(self.device):
+                raise
+            problem = error
+        else:
+            return parts
+        # Outside the handler: the error holds on to the frames, and with them to the memory, of what failed.
+        problem = problem.with_traceback(None)
+        if not half:
+            self._leave_device(problem)
+            return self._measure_in_memory(flux, ivar)
+        return [
+            part
+            for piece in (slice(half), slice(half, None))
+            for part in self._measure_in_memory(flux[piece], ivar[piece])
+        ]
 
     def _measure(self, flux, ivar):
         """Results and flags of spectra that have data, and the model's own posterior."""
@@ -331,6 +405,7 @@ class Fitter:
         if other is not None:
             z_check, check = other.z, self._check.info.name
             agree = (np.abs(np.log1p(own.z) - np.log1p(z_check)) < RIGHT).astype(float)
+            agree[~np.isfinite(z_check)] = np.nan
         confidence = confidence_of(own.score, self.info.calibration, agree=agree, check=check, number=number)
         p_qso = own.p_qso if other is None or not number else other.p_qso
         values = {name: getattr(own, name) for name in ("z", "z_err", "z_lo", "z_hi", "z_second", "p_second")}
@@ -380,4 +455,21 @@ def default_models(model=None, cross_check="default"):
 def _posterior(network, flux, ivar):
     info = network.info
     output = network_output(network, flux, ivar)
-    return posterior(output, bins=info.bins, calibration=info.calibration, z_range=info.z_range)
+    lost = ~np.isfinite(output).all(axis=1)
+    output[lost] = 0.0  # one row that went wrong must not take the others with it
+    result = posterior(output, bins=info.bins, calibration=info.calibration, z_range=info.z_range)
+    if lost.any():
+        for entry in fields(result):
+            values = getattr(result, entry.name)
+            if isinstance(values, np.ndarray):
+                values[lost] = np.nan
+    return result
+
+
+def _is_out_of_memory(error):
+    """Whether an exception says that memory is used up, on the CPU or on CUDA."""
+    import torch
+
+    return isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or (
+        "alloc" in str(error).lower() and "memory" in str(error).lower()
+    )
