@@ -30,8 +30,12 @@ def results(n=3):
 def parse(path):
     """Data and packed strings of a page."""
     text = path.read_text(encoding="utf-8")
-    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
-    return data, re.search(r'<script type="application/octet-stream" id="blob">(.*?)</script>', text, re.DOTALL)[1]
+    data = json.loads(
+        re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1]
+    )
+    return data, re.search(
+        r'<script type="application/octet-stream" id="blob">(.*?)</script>', text, re.DOTALL
+    )[1]
 
 
 def test_page_holds_table_and_spectra(tmp_path):

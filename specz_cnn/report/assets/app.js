@@ -449,7 +449,7 @@ function connect() {
   choiceButtons($("confidences"), CONFIDENCES.map((text, value) => ({ value, text, key: value })), "z_conf");
   $("key-list").append(...KEYS.map(([keys, text]) => {
     const item = document.createElement("div");
-    item.append(Object.assign(document.createElement("dt"), { innerHTML: "" }), Object.assign(document.createElement("dd"), { textContent: text }));
+    item.append(document.createElement("dt"), Object.assign(document.createElement("dd"), { textContent: text }));
     item.firstChild.append(Object.assign(document.createElement("kbd"), { textContent: keys }));
     return item;
   }));

@@ -32,9 +32,21 @@ function flagsOf(row) {
   return page.flags.filter((flag) => Math.floor(column.flags[row] / 2 ** flag.bit) % 2 === 1);
 }
 
-// Initials, such as LC for LOW_CONFIDENCE; the words are in the tool tip and above the spectrum.
+// Initials, and of flags that share them as much of the last word as tells them apart: NQ for NOT_QSO, LCON for
+// LOW_CONFIDENCE beside LCOV. The words are in the tool tip and above the spectrum.
+const FLAG_SIGNS = new Map(page.flags.map(({ name }) => {
+  const sign = (other, length) => {
+    const words = other.split("_");
+    const last = words.pop();
+    return words.map((word) => word[0]).join("") + last.slice(0, length);
+  };
+  let length = 1;
+  while (length < name.length && page.flags.some((flag) => flag.name !== name && sign(flag.name, length) === sign(name, length))) length++;
+  return [name, sign(name, length)];
+}));
+
 function flagSigns(row) {
-  return flagsOf(row).map((flag) => flag.name.split("_").map((word) => word[0]).join("")).join(" ");
+  return flagsOf(row).map((flag) => FLAG_SIGNS.get(flag.name)).join(" ");
 }
 
 function buildList() {
