@@ -18,11 +18,12 @@ from astropy.table import QTable
 import specz_cnn
 from specz_cnn import SpectrumArrays
 from specz_cnn.evaluate import evaluate, match_results, read_labels, redshift_metrics
-from specz_cnn.fitter import Fitter, Prepared
+from specz_cnn.fitter import Fitter, Prepared, prepare
 from specz_cnn.io.bitmask import bad_pixels
 from specz_cnn.simulate import SimulationConfig, Simulator
 
 _SEED = 20_240_601
+_NAMES = ("plate", "mjd", "fiber")
 _Z_EDGES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.1)
 _SNR_EDGES = (0.0, 1.0, 2.0, 4.0, 8.0, 50.0)
 
@@ -39,6 +40,18 @@ def real_spectra(path):
         identity = {name: int(data[name][i]) for name in ("plate", "mjd", "fiber")}
         spectra.append(SpectrumArrays(loglam, data["flux"][i], ivar, **identity))
     return spectra
+
+
+def fit_real(spectra, model):
+    """Results table of the real spectra, their p(z), and its redshifts."""
+    fitter = Fitter(model)
+    batches = [
+        fitter.fit([prepare(spectrum, fitter.grid) for spectrum in spectra[first : first + 128]])
+        for first in range(0, len(spectra), 128)
+    ]
+    pdf = np.concatenate([batch.pdf for batch in batches])
+    z_grid = np.expm1((np.arange(pdf.shape[1]) + 0.5) * batches[0].step)
+    return specz_cnn.fit_redshifts_cnn(spectra, model=model), pdf, z_grid
 
 
 def fit_simulated(simulator, n, model, cross_check):
@@ -142,12 +155,15 @@ def main():
     spectra = real_spectra(data / "dev_spectra.npz")
     for model in args.models:
         print(f"\n=== {model}, real spectra")
-        results = specz_cnn.fit_redshifts_cnn(spectra, model=model)
+        results, pdf, z_grid = fit_real(spectra, model)
+        place = {tuple(int(row[name]) for name in _NAMES): i for i, row in enumerate(results)}
         for survey in ("BOSS/eBOSS", None):
             labels = read_labels(
                 data / "dev_labels.csv", where=None if survey is None else {"survey": survey}
             )
-            judged = evaluate(match_results(results, labels), half=args.half)
+            matched = match_results(results, labels)
+            rows = [place[tuple(int(row[name]) for name in _NAMES)] for row in matched]
+            judged = evaluate(matched, half=args.half, pdf=pdf[rows], z_grid=z_grid)
             print(f"--- {survey or 'all surveys'}, {args.half} half")
             print(judged.report())
             if args.output:
