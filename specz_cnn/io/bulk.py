@@ -20,7 +20,9 @@ from specz_cnn.io.layout import (
     COADD_COLUMNS,
     IDENTITY_COLUMNS,
     SPECOBJ_COLUMNS,
+    SpecLiteError,
     check_columns,
+    check_regular,
     identity_from,
     make_arrays,
     read_arrays_astropy,
@@ -117,7 +119,7 @@ def read_arrays(path, *, mask="default", pipeline=True):
     mask = mask_bits(mask)
     try:
         columns, header, row = _read_bytes(path, pipeline)
-    except FileNotFoundError:
+    except (FileNotFoundError, SpecLiteError):
         raise
     except (_Unusual, OSError):
         return read_arrays_astropy(path, mask=mask, pipeline=pipeline)
@@ -127,6 +129,7 @@ def read_arrays(path, *, mask="default", pipeline=True):
 
 def _read_bytes(path, pipeline):
     """Columns of the spectrum, primary header and catalogue row of a file of the usual layout."""
+    check_regular(path)
     with open(path, "rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         data = file.read(min(size, _FIRST_READ))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,6 +97,8 @@ def open_spec_lite(file):
                 name = file.filename() or name
                 yield file
             else:
+                if isinstance(file, str | os.PathLike):
+                    check_regular(file)
                 hdulist = fits.open(file, memmap=False)
                 try:
                     yield hdulist
@@ -105,6 +108,13 @@ def open_spec_lite(file):
         raise
     except Exception as error:
         raise SpecLiteError(name, str(error) or type(error).__name__) from error
+
+
+def check_regular(path):
+    """Refuse pipes, devices and sockets: opening or reading them may never end."""
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise SpecLiteError(path, "not a regular file")
 
 
 def _column_names(hdu):
