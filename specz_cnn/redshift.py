@@ -5,9 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import warnings
 from collections import deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from io import IOBase
 from itertools import islice
 
@@ -189,17 +191,32 @@ def _prepare_all(spectra, grid, n_workers):
         pending = deque()
         for batch in _batches(spectra, _FILES_PER_TASK):
             if all(isinstance(item, str | os.PathLike) for item in batch):
-                pending.append(pool.submit(_prepare_paths, batch, grid))
+                pending.append((_submit(pool, batch, grid), batch))
             else:
-                pending.append([prepared for item in batch for prepared in _prepare_item(item, grid)])
+                pending.append(([prepared for item in batch for prepared in _prepare_item(item, grid)], batch))
             if len(pending) > 2 * n_workers:
-                yield from _result(pending.popleft())
+                yield from _result(*pending.popleft(), grid)
         while pending:
-            yield from _result(pending.popleft())
+            yield from _result(*pending.popleft(), grid)
 
 
-def _result(task):
-    return task if isinstance(task, list) else task.result()
+def _submit(pool, paths, grid):
+    """A task of the pool, or None if its processes have died."""
+    try:
+        return pool.submit(_prepare_paths, paths, grid)
+    except BrokenProcessPool:
+        return None
+
+
+def _result(task, batch, grid):
+    if isinstance(task, list):
+        return task
+    if task is not None:
+        try:
+            return task.result()
+        except BrokenProcessPool:
+            warnings.warn("a worker process died; reading in this process", RuntimeWarning, stacklevel=4)
+    return _prepare_paths(batch, grid)
 
 
 def _prepare_paths(paths, grid):

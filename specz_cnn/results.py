@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
 from pathlib import Path
+from threading import get_ident
 
 import numpy as np
 from astropy import units as u
@@ -305,7 +306,7 @@ def write_table(table, path):
     elif name == "votable":
         table = _as_votable(table)
     # The temporary name keeps the extensions: compression goes by them.
-    temporary = path.with_name(f".part-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f".part-{os.getpid()}-{get_ident()}-{path.name}")
     try:
         if name == "votable":
             table.to_xml(os.fspath(temporary))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 from specz_cnn.commands import UsageError
@@ -95,9 +96,14 @@ def run(args):
         n_workers=args.workers or 0,
         **options,
     )
+    written = True
     if args.output:
-        write_table(table, args.output)
-        print(f"{len(table)} rows in {args.output}", file=sys.stderr)
+        try:
+            write_table(table, args.output)
+            print(f"{len(table)} rows in {args.output}", file=sys.stderr)
+        except OSError as error:
+            written = False
+            _rescue(table, args.output, error)
     else:
         _show(table)
     failed = sum(error != "" for error in table["error"])
@@ -105,7 +111,24 @@ def run(args):
         print(
             f"{failed} of {len(table)} spectra could not be measured; see the column error", file=sys.stderr
         )
-    return 1 if failed else 0
+    return 1 if failed or not written else 0
+
+
+def _rescue(table, output, error):
+    """The output cannot be written after all (the disk is full, for example): save the work elsewhere."""
+    from specz_cnn.results import write_table
+
+    print(f"cannot write {output}: {error}", file=sys.stderr)
+    for directory in (os.getcwd(), tempfile.gettempdir()):
+        path = Path(directory) / f"rescued-{os.getpid()}-{Path(output).name}"
+        try:
+            write_table(table, path)
+        except OSError:
+            continue
+        print(f"{len(table)} rows in {path} instead", file=sys.stderr)
+        return
+    print(f"{len(table)} rows on standard output instead", file=sys.stderr)
+    table.write(sys.stdout, format="ascii.ecsv")
 
 
 def _check_output(output):
