@@ -17,7 +17,7 @@ from specz_cnn.flags import RedshiftFlag
 from specz_cnn.io.arrays import SpectrumArrays
 from specz_cnn.posterior import RIGHT, confidence_of, posterior
 
-__all__ = ["FitBatch", "Fitter", "Prepared", "network_output", "prepare", "prepare_path", "resolve_device"]
+__all__ = ["FitBatch", "Fitter", "Prepared", "network_output", "prepare", "prepare_path", "prepare_rebinned", "resolve_device"]
 
 _C = 299792.458  # km/s
 _LITTLE_COVERAGE = 0.5  # of the model grid
@@ -84,6 +84,25 @@ def prepare(arrays, grid):
         flux, ivar = grid.rebin(arrays.loglam, arrays.flux, arrays.ivar)
     except (ValueError, TypeError) as error:
         return Prepared(flags=int(RedshiftFlag.BAD_INPUT), error=str(error), identity=identity)
+    return prepare_rebinned(flux, ivar, grid, identity)
+
+
+def prepare_rebinned(flux, ivar, grid, identity=None):
+    """As `prepare`, for a spectrum that is on the grid already.
+
+    Parameters
+    ----------
+    flux, ivar : `~numpy.ndarray`, float32, shape (n_pixels,)
+    grid : `~specz_cnn.grid.ModelGrid`
+    identity : dict, optional
+        `SpectrumArrays.identity`.
+
+    Returns
+    -------
+    Prepared
+        Flagged NODATA if no pixel is usable.
+    """
+    identity = identity or {}
     good = ivar > 0
     if not good.any() or np.ptp(flux[good]) == 0:
         reason = "flux without any structure" if good.any() else "no usable pixel in the wavelength range"
