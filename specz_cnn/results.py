@@ -160,10 +160,12 @@ class RedshiftResult:
         """
         from specutils import Spectrum
 
+        # Made from itself an uncertainty is copied; it has no copy method.
+        uncertainty = spectrum.uncertainty
         return Spectrum(
             flux=spectrum.flux.copy(),
             spectral_axis=u.Quantity(spectrum.spectral_axis),
-            uncertainty=None if spectrum.uncertainty is None else spectrum.uncertainty.copy(),
+            uncertainty=None if uncertainty is None else type(uncertainty)(uncertainty),
             mask=None if spectrum.mask is None else np.array(spectrum.mask),
             meta={**(spectrum.meta or {}), "redshift_cnn": self.to_row() | self.provenance},
             redshift=self.z,
