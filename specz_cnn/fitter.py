@@ -17,7 +17,16 @@ from specz_cnn.flags import RedshiftFlag
 from specz_cnn.io.arrays import SpectrumArrays
 from specz_cnn.posterior import RIGHT, confidence_of, posterior
 
-__all__ = ["FitBatch", "Fitter", "Prepared", "network_output", "prepare", "prepare_path", "prepare_rebinned", "resolve_device"]
+__all__ = [
+    "FitBatch",
+    "Fitter",
+    "Prepared",
+    "network_output",
+    "prepare",
+    "prepare_path",
+    "prepare_rebinned",
+    "resolve_device",
+]
 
 _C = 299792.458  # km/s
 _LITTLE_COVERAGE = 0.5  # of the model grid
