@@ -1,0 +1,190 @@
+"""From logits to probabilities and redshifts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from specz_cnn.posterior import (
+    IDENTITY,
+    apply_map,
+    confidence_of,
+    credible_intervals,
+    posterior,
+    window_sum,
+)
+
+STEP = 4e-4 * np.log(10)
+BINS = {"n": 2272, "step": STEP}
+C = 299792.458
+
+
+def peaks(centres, widths, heights, *, other=-8.0, floor=-25.0):
+    """Logits of a mixture of Gaussian peaks: centres in ln(1 + z), widths in bins, heights as probabilities."""
+    bins = np.arange(BINS["n"]) + 0.5
+    density = sum(
+        height / width * np.exp(-0.5 * ((bins - centre / STEP) / width) ** 2)
+        for centre, width, height in zip(centres, widths, heights, strict=True)
+    )
+    return np.append(np.log(density + np.exp(floor)), other)[None]
+
+
+@settings(max_examples=20)
+@given(st.floats(0.02, 2.05), st.floats(0.7, 2.0))
+def test_a_single_peak(centre, width):
+    found = posterior(peaks([centre], [width], [1.0]), bins=BINS)
+    assert abs(np.log1p(found.z[0]) - centre) * C < 25  # a tenth of a bin
+    assert found.z_err[0] == pytest.approx(width * STEP * (1 + found.z[0]), rel=0.12)
+    assert found.z_hi[0] - found.z_lo[0] == pytest.approx(2 * found.z_err[0], rel=0.01)
+    assert found.z_lo[0] < found.z[0] < found.z_hi[0]
+    assert found.pdf.sum() == pytest.approx(1)
+    assert found.p_qso[0] > 0.99
+
+
+@settings(max_examples=20)
+@given(st.floats(0.1, 1.0), st.floats(1.2, 2.0), st.floats(0.55, 0.999))
+def test_two_peaks(first, second, share):
+    found = posterior(peaks([first, second], [1.0, 1.0], [share, 1 - share]), bins=BINS)
+    assert abs(np.log1p(found.z[0]) - first) * C < 5
+    assert abs(np.log1p(found.z_second[0]) - second) * C < 20
+    assert found.p_second[0] == pytest.approx(1 - share, abs=1e-3)
+    assert found.delta[0] == pytest.approx(np.log(share / (1 - share)), rel=0.02, abs=0.01)
+    intervals = credible_intervals(found.pdf[0], STEP, 0.9995)
+    assert len(intervals) == 2
+
+
+def test_rows_do_not_depend_on_their_neighbours():
+    rng = np.random.default_rng(3)
+    logits = np.concatenate([peaks([u], [w], [1.0]) for u, w in rng.uniform([0.1, 0.8], [2, 3], (70, 2))])
+    logits += 0.5 * rng.normal(size=logits.shape)
+    calibration = {"shape": {"offset": -0.5, "slope": 0.8}, "wing": {"share": 0.05, "width": 900.0}, "floor": 1e-3}
+    together = posterior(logits, bins=BINS, calibration=calibration)
+    order = rng.permutation(70)
+    shuffled = posterior(logits[order], bins=BINS, calibration=calibration)
+    for name in ("z", "z_err", "z_lo", "z_hi", "score", "z_second", "p_second", "p_qso", "pdf"):
+        np.testing.assert_allclose(getattr(shuffled, name), getattr(together, name)[order], rtol=1e-12)
+
+
+def test_no_rows():
+    found = posterior(np.empty((0, BINS["n"] + 1)), bins=BINS)
+    assert found.z.shape == (0,)
+    assert found.pdf.shape == (0, BINS["n"])
+
+
+@pytest.mark.parametrize("centre", [1e-5, 0.5 * STEP, 2.0925])
+def test_peaks_at_the_ends(centre):
+    found = posterior(peaks([centre], [1.0], [1.0]), bins=BINS)
+    assert 0 <= found.z[0] < 7.2
+    assert abs(np.log1p(found.z[0]) - centre) * C < 400
+    assert np.isfinite(found.z_err[0]) and found.z_err[0] > 0
+
+
+def test_shape_narrows_peaks_but_keeps_their_odds():
+    logits = peaks([0.6, 1.4], [1.0, 2.0], [0.7, 0.3])
+    plain = posterior(logits, bins=BINS)
+    narrow = posterior(logits, bins=BINS, calibration={"shape": {"offset": np.log(0.25), "slope": 0.0}})
+    assert 0.3 * plain.width[0] < narrow.width[0] < 0.6 * plain.width[0]
+    assert narrow.p_second[0] == pytest.approx(plain.p_second[0], abs=0.005)
+    assert narrow.z[0] == pytest.approx(plain.z[0], abs=1e-9)
+
+
+def test_temperature_floor_and_wing():
+    logits = peaks([0.6, 1.4], [1.0, 1.0], [0.9, 0.1])
+    warm = posterior(logits, bins=BINS, calibration={"temperature": 2.0})
+    assert warm.p_second[0] > 0.2
+    floored = posterior(logits, bins=BINS, calibration={"floor": 0.1})
+    assert floored.pdf[0].min() == pytest.approx(0.1 / BINS["n"], rel=1e-6)
+    winged = posterior(logits, bins=BINS, calibration={"wing": {"share": 0.3, "width": 1500.0}})
+    assert winged.width[0] > posterior(logits, bins=BINS).width[0]
+    assert winged.pdf.sum() == pytest.approx(1)
+
+
+def test_error_factor_scales_errors_and_bounds():
+    logits = peaks([0.6], [1.0], [1.0])
+    plain = posterior(logits, bins=BINS)
+    scaled = posterior(logits, bins=BINS, calibration={"error": {"raw": [100.0, 1000.0], "factor": [2.0, 2.0]}})
+    assert scaled.z_err[0] == pytest.approx(2 * plain.z_err[0])
+    assert scaled.z_hi[0] - scaled.z[0] == pytest.approx(2 * (plain.z_hi[0] - plain.z[0]), rel=0.01)
+
+
+@settings(max_examples=20)
+@given(st.floats(0.01, 0.99))
+def test_intervals_hold_their_level(level):
+    pdf = posterior(peaks([0.6, 1.4], [1.5, 2.0], [0.7, 0.3]), bins=BINS).pdf[0]
+    intervals = credible_intervals(pdf, STEP, level)
+    edges = np.arange(pdf.size + 1) * STEP
+    below = np.interp(np.log1p(intervals), edges, np.append(0, np.cumsum(pdf)))
+    assert (below[:, 1] - below[:, 0]).sum() == pytest.approx(level, abs=0.06)
+    assert np.all(np.diff(intervals.ravel()) > 0)
+
+
+def test_intervals_of_a_gaussian():
+    pdf = posterior(peaks([0.6], [2.0], [1.0]), bins=BINS).pdf[0]
+    (interval,) = credible_intervals(pdf, STEP, 0.6827)
+    half = 0.5 * np.diff(np.log1p(interval))[0]
+    assert half == pytest.approx(2.0 * STEP, rel=0.05)
+
+
+@pytest.mark.parametrize("level", [0, 1, -0.1, 1.5, np.nan])
+def test_impossible_level(level):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        credible_intervals(np.full(10, 0.1), STEP, level)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 5), (2, BINS["n"])])
+def test_wrong_shapes(shape):
+    with pytest.raises(ValueError, match="shape"):
+        posterior(np.zeros(shape), bins=BINS)
+
+
+def test_a_network_that_returns_one_number():
+    output = np.array([[0.8, 0.01], [1.3, 0.02], [5.0, 0.01]])
+    calibration = {"confidence": {"alone": {"x": [-5, 5], "y": [-3, 3]}}}
+    found = posterior(output, calibration=calibration)
+    np.testing.assert_allclose(np.log1p(found.z), output[:, 0])
+    np.testing.assert_allclose(found.z_err, (1 + found.z) * output[:, 1])
+    np.testing.assert_allclose(found.pdf.sum(1), 1)
+    assert np.isnan(found.z_second).all() and np.isnan(found.p_qso).all()
+    # The more certain of the two has the narrower peak and the higher confidence.
+    confidence = confidence_of(found.score, calibration, number=True)
+    assert confidence[0] > confidence[1]
+    (low, high), *_ = credible_intervals(found.pdf[0], found.step, 0.2)
+    assert low < found.z[0] < high
+    assert np.isnan(confidence_of(found.score, IDENTITY, number=True)).all()
+
+
+def test_confidence_depends_on_the_cross_check():
+    score = np.array([2.0, 2.0, 2.0])
+    maps = {
+        "alone": {"x": [-5, 5], "y": [-5, 5]},
+        "agree": {"x": [-5, 5], "y": [0, 10]},
+        "disagree": {"x": [-5, 5], "y": [-10, 0]},
+        "check": "other",
+    }
+    agree = np.array([1, 0, np.nan])
+    confidence = confidence_of(score, {"confidence": maps}, agree=agree, check="other")
+    assert confidence[0] > confidence[2] > confidence[1]
+    # Another cross-check than that of the calibration has no say.
+    other = confidence_of(score, {"confidence": maps}, agree=agree, check="another")
+    np.testing.assert_allclose(other, confidence[2])
+
+
+@given(st.integers(1, 60), st.integers(1, 15), st.integers(0, 10**6))
+def test_window_sum(n, half, seed):
+    values = np.random.default_rng(seed).exponential(size=(2, n))
+    expected = [np.convolve(row, np.ones(2 * half + 1))[half : half + n] for row in values]
+    np.testing.assert_allclose(window_sum(values, half), expected, rtol=1e-10)
+
+
+def test_window_sum_next_to_a_high_peak():
+    values = np.full((1, 50), 1e-30)
+    values[0, 10] = 1.0
+    assert window_sum(values, 3)[0, 30] == pytest.approx(7e-30)
+
+
+def test_apply_map():
+    x = np.array([-10.0, 0.5, 10.0])
+    np.testing.assert_array_equal(apply_map(x, {"x": [], "y": []}), x)
+    np.testing.assert_allclose(apply_map(x, {"x": [0, 1], "y": [2, 4]}), [2, 3, 4])
