@@ -30,7 +30,8 @@ __all__ = [
 
 _C = 299792.458  # km/s
 _LITTLE_COVERAGE = 0.5  # of the model grid
-_POOR_SNR = 0.3  # median per native SDSS pixel
+_POOR_SNR = 0.3  # mean per native SDSS pixel, in the best of the segments
+_N_SEGMENTS = 12  # a quasar at z > 6 is dark in all but the reddest of them
 _LIMIT_MARGIN = 1000.0 / _C  # in ln(1 + z)
 _CHECK_CONFIDENCE = 0.5  # a cross-check less confident than this has no say
 
@@ -155,6 +156,20 @@ def _writable(value):
     if not isinstance(value, str):
         return value
     return _UNWRITABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), value)
+
+
+def _best_snr(flux, ivar, factor):
+    """Mean S/N per native pixel in the best of a few segments of the wavelength range, shape (n,)."""
+    best = np.full(len(flux), -np.inf)
+    for f, v in zip(*(np.array_split(x, _N_SEGMENTS, axis=1) for x in (flux, ivar)), strict=True):
+        used = (v > 0).sum(axis=1)
+        snr = (
+            (f.astype(np.float64) * np.sqrt(v.astype(np.float64))).sum(axis=1)
+            / np.maximum(used, 1)
+            / factor**0.5
+        )
+        best = np.where(used >= f.shape[1] // 2, np.maximum(best, snr), best)
+    return best
 
 
 def resolve_device(device=None):
@@ -387,6 +402,7 @@ class Fitter:
                 if pdf is None:
                     pdf, step = np.full((n, own.pdf.shape[1]), np.nan), own.step
                 pdf[part] = own.pdf
+            flags[rows[_best_snr(flux, ivar, self.grid.factor) < _POOR_SNR]] |= RedshiftFlag.POORDATA
             for row in rows[~np.isfinite(columns["z"][rows])]:
                 flags[row] |= RedshiftFlag.BAD_INPUT
                 errors[row] = "the network gives no finite answer"
@@ -394,7 +410,6 @@ class Fitter:
         columns["coverage"] = np.array([item.coverage for item in prepared], dtype=np.float64)
         measured = np.isfinite(columns["snr"])
         flags[measured & (columns["coverage"] < _LITTLE_COVERAGE)] |= RedshiftFlag.LITTLE_COVERAGE
-        flags[measured & (columns["snr"] < _POOR_SNR)] |= RedshiftFlag.POORDATA
         columns["flags"] = flags
         columns["error"] = [_writable(error) for error in errors]
         identity = SpectrumArrays(*(np.empty(0),) * 3).identity

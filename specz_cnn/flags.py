@@ -79,8 +79,9 @@ FLAGS = (
         11,
         "POORDATA",
         "The spectrum is too noisy for any redshift to be expected.",
-        "The median signal-to-noise ratio per SDSS pixel (69 km/s) is below 0.3, fainter than nearly all spectra of the "
-        "training samples. The result may still be right if its lines are strong. ZWARNING has the same bit.",
+        "In none of twelve segments of the wavelength range does the mean signal-to-noise ratio per SDSS pixel (69 km/s) "
+        "reach 0.3: fainter than nearly all spectra of the training samples. Segments, because a quasar at z > 6 is dark "
+        "in all but the reddest. The result may still be right if its lines are strong. ZWARNING has the same bit.",
     ),
     FlagDefinition(
         24,
