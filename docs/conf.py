@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
-from sphinx_astropy.conf.v3 import *  # noqa: F403
+import matplotlib
+from sphinx_astropy.conf.v3 import *
+from sphinx_astropy.conf.v3 import extensions, intersphinx_mapping, numpydoc_xref_ignore
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 import specz_cnn
+
+matplotlib.use("agg")
 
 project = "specz-cnn"
 author = "The specz-cnn developers"
@@ -14,13 +22,28 @@ project_copyright = f"2026, {author}"
 release = version = specz_cnn.__version__
 
 html_title = f"specz-cnn {release}"
-html_static_path = []
-exclude_patterns = ["_build"]
+html_static_path = ["_static"]
+html_css_files = ["specz-cnn.css"]
+html_theme_options = {"navbar_end": ["theme-switcher"], "navbar_persistent": [], "show_prev_next": True}
+html_sidebars = {"**": ["search-field", "globaltoc"]}
+
+# Formulae become MathML, which browsers draw without fetching a script; drawings of classes need graphviz.
+extensions = [e for e in extensions if e not in ("sphinx.ext.mathjax", "sphinx.ext.inheritance_diagram")]
+extensions += ["matplotlib.sphinxext.plot_directive", "mathml", "model_card", "flag_list", "public_names"]
+html_math_renderer = "mathml"
 
 # Without network the documentation is built without links to that of other packages.
 if not os.environ.get("SPECZ_CNN_DOCS_INTERSPHINX"):
-    intersphinx_mapping = {}
+    intersphinx_mapping.clear()
 
 # Classes are documented on their own pages by automodapi.
 numpydoc_show_class_members = False
+numpydoc_xref_ignore |= {"path-like", "shape", "units"}
 autosummary_generate = True
+autodoc_typehints = "none"
+
+plot_formats = [("svg", 100), ("png", 110)]
+plot_html_show_formats = False
+plot_html_show_source_link = False
+plot_rcparams = {"svg.fonttype": "path", "font.size": 10}
+plot_apply_rcparams = True

@@ -1,0 +1,161 @@
+"""``.. model-card:: NAME``: the part of a model card that the weights file itself tells."""
+
+from __future__ import annotations
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.util.docutils import SphinxDirective
+
+from specz_cnn.models import WeightsError, model_info
+from specz_cnn.models.registry import resolve_model
+
+# Figures of merit that a training run leaves in the metadata, with their units.
+_MERITS = {
+    "n": ("spectra", "{:.0f}"),
+    "within_600": ("within 600 km/s", "{:.1%}"),
+    "within_3000": ("within 3000 km/s", "{:.1%}"),
+    "within_6000": ("within 6000 km/s", "{:.1%}"),
+    "bias": ("bias (km/s)", "{:+.0f}"),
+    "nmad": ("NMAD (km/s)", "{:.0f}"),
+    "completeness": ("quasars called quasars", "{:.1%}"),
+    "rejection": ("others called others", "{:.1%}"),
+}
+
+
+class ModelCard(SphinxDirective):
+    """Tables made from the metadata of a weights file."""
+
+    required_arguments = 1
+
+    def run(self):
+        """Sections: the facts, how the weights were made, how good they are, how they are calibrated."""
+        name = self.arguments[0]
+        try:
+            info = model_info(name)
+        except WeightsError:
+            return self._parse(["*This build of the documentation was made without these weights.*"])
+        self.env.note_dependency(str(resolve_model(name)[0]))
+        lines = _facts(info, resolve_model(name)[0].stat().st_size)
+        lines += _made(info) + _merits(info) + _calibration(info)
+        return self._parse(lines)
+
+    def _parse(self, lines):
+        container = nodes.container()
+        self.state.nested_parse(StringList(lines, source=f"model-card {self.arguments[0]}"), 0, container)
+        return container.children
+
+
+def _table(rows, title=None, header=None):
+    """A list table; ``rows`` of equal length, text."""
+    lines = [f".. list-table:: {title or ''}", "   :widths: auto"]
+    lines += ["   :header-rows: 1"] if header else ["   :stub-columns: 1"]
+    lines += [""]
+    for row in ([header] if header else []) + list(rows):
+        lines += [f"   {'*' if i == 0 else ' '} - {cell}" for i, cell in enumerate(row)]
+    return [*lines, ""]
+
+
+def _facts(info, size):
+    rows = [
+        ("Name and tag", f"``{info.name}``, ``{info.tag}``"),
+        ("Network", f"`~specz_cnn.models.{info.architecture}`, {_arguments(info.arguments)}"),
+        ("Parameters", f"{_count(info):,}"),
+        ("File", f"{size / 1e6:.1f} MB"),
+        ("Input", _grid(info)),
+        ("Output", _output(info)),
+        ("Redshifts", "{:g} to {:g}".format(*info.z_range)),
+        ("Licence", info.licence),
+        ("Made", f"{info.created[:10]}, specz-cnn {info.package_version}"),
+        ("SHA-256 of the tensors", f"``{info.sha256}``"),
+    ]
+    return _table(rows, title="Facts")
+
+
+def _arguments(arguments):
+    shown = {k: v for k, v in arguments.items() if k not in ("n_pixels", "n_bins")}
+    return ", ".join(f"``{k}={v}``" for k, v in shown.items()) or "default arguments"
+
+
+def _count(info):
+    from specz_cnn.models import load_model
+
+    return sum(p.numel() for p in load_model(info.tag).parameters())
+
+
+def _grid(info):
+    grid = info.model_grid
+    low, high = 10 ** grid.edges[[0, -1]]
+    return (
+        f"{grid.n_pixels} pixels of {299792.458 * grid.step:.0f} km/s, {low:.0f} to {high:.0f} Å (vacuum); "
+        f"preprocessing {info.preprocess_version}"
+    )
+
+
+def _output(info):
+    if info.bins is None:
+        return "one number, standardised ln(1 + z)"
+    return (
+        f"{info.bins['n']} bins of {299792.458 * info.bins['step']:.0f} km/s in ln(1 + z), and “not a quasar”"
+    )
+
+
+def _made(info):
+    recipe, data = dict(info.recipe), dict(info.data)
+    text = recipe.pop("text", "")
+    rows = [(key.replace("_", " ").capitalize(), str(value)) for key, value in sorted(recipe.items())]
+    rows += [("Seed", str(info.seed))]
+    simulation = data.pop("simulation", None) or {}
+    off = [f"``{key}``" for key, value in simulation.items() if value is False]
+    if simulation:
+        rows += [("Simulation", f"all ingredients on but {', '.join(off)}" if off else "all ingredients on")]
+    for key, value in data.items():
+        rows += [(key.replace("_", " ").capitalize(), str(value) if value else "none")]
+    lines = _table(rows, title="Training")
+    if text:
+        lines += [
+            ".. code-block:: toml",
+            f"   :caption: Recipe (``specz-cnn train {info.name} --data DIR -o RUN``)",
+            "",
+        ]
+        lines += [f"   {line}".rstrip() for line in text.splitlines()] + [""]
+    return lines
+
+
+def _merits(info):
+    samples = {name: values for name, values in info.metrics.items() if isinstance(values, dict)}
+    if not samples:
+        return []
+    names = [key for key in _MERITS if any(key in values for values in samples.values())]
+    rows = [
+        [name] + [_MERITS[key][1].format(values[key]) if values.get(key) is not None else "" for key in names]
+        for name, values in samples.items()
+    ]
+    title = "On spectra kept out of the training, as logged by the training run (before calibration)"
+    return _table(rows, title=title, header=["Sample"] + [_MERITS[key][0] for key in names])
+
+
+def _calibration(info):
+    calibration = info.calibration
+    if not calibration:
+        return ["These weights carry no calibration.", ""]
+    thresholds = calibration.get("thresholds", {})
+    rows = [(f"Threshold of {key}", f"{value:.4g}") for key, value in thresholds.items() if value is not None]
+    if info.bins is not None:
+        rows += [
+            ("Temperature", f"{calibration['temperature']:.3f}"),
+            ("Share spread over all bins", f"{calibration['floor']:.2g}"),
+            ("Point estimate", "{kind} within {half_width:.0f} km/s".format(**calibration["estimate"])),
+        ]
+    factors = calibration["error"]["factor"]
+    if factors:
+        rows += [("Factor on raw errors", f"{min(factors):.2f} to {max(factors):.2f}")]
+    check = calibration["confidence"].get("check")
+    if check:
+        rows += [("Cross-check it was made with", f"``{check}``")]
+    return _table(rows, title="Calibration")
+
+
+def setup(app):
+    """Register the directive."""
+    app.add_directive("model-card", ModelCard)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
