@@ -8,6 +8,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from specz_cnn.models import WeightsError, model_info
 from specz_cnn.models.registry import resolve_model
+from specz_cnn.posterior import IDENTITY
 
 # Figures of merit that a training run leaves in the metadata, with their units.
 _MERITS = {
@@ -135,10 +136,10 @@ def _merits(info):
 
 
 def _calibration(info):
-    calibration = info.calibration
-    if not calibration:
+    if not info.calibration:
         return ["These weights carry no calibration.", ""]
-    thresholds = calibration.get("thresholds", {})
+    calibration = {**IDENTITY, **info.calibration}
+    thresholds = calibration["thresholds"]
     rows = [(f"Threshold of {key}", f"{value:.4g}") for key, value in thresholds.items() if value is not None]
     if info.bins is not None:
         rows += [

@@ -7,6 +7,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, ScalarFo
 from specz_cnn import load_model
 
 LINES = {
+    "Lyman limit": 911.8,
     "O VI": 1033.8,
     "Lyα": 1215.67,
     "Si IV": 1399.4,
@@ -14,8 +15,7 @@ LINES = {
     "C III]": 1908.73,
     "Mg II": 2798.75,
     "[O II]": 3729.0,
-    "Hβ": 4862.7,
-    "[O III]": 5008.2,
+    "Hβ, [O III]": 4960.0,
     "Hα": 6564.6,
 }
 
@@ -35,7 +35,7 @@ figure, (top, bottom) = plt.subplots(
 top.plot(wavelength, strength, lw=0.9, color="#0072B2")
 top.set_ylabel("strength of all")
 top.set_ylim(0)
-order = np.argsort((rows * wavelength).__abs__().sum(1))
+order = np.argsort(np.abs(rows * wavelength).sum(1))
 image = bottom.pcolormesh(
     wavelength, np.arange(len(rows)), rows[order], vmin=-4, vmax=4, cmap="RdBu_r", rasterized=True
 )
@@ -45,8 +45,7 @@ figure.colorbar(image, ax=bottom, pad=0.01, label="weight / its rms")
 for name, rest in LINES.items():
     for axes in (top, bottom):
         axes.axvline(rest, color="k", lw=0.6, alpha=0.35)
-    shift = {"[O III]": 1.012, "Hβ": 0.985}.get(name, 1.0)
-    top.text(rest * shift, 1.03, name, transform=top.get_xaxis_transform(), ha="center", fontsize=8)
+    top.text(rest, 1.03, name, transform=top.get_xaxis_transform(), ha="center", fontsize=8)
 bottom.set_xscale("log")
 bottom.set_xlim(700, 10000)
 bottom.xaxis.set_major_locator(FixedLocator([800, 1000, 1500, 2000, 3000, 4000, 5000, 7000, 10000]))
