@@ -86,14 +86,16 @@ def test_thresholds_keep_wrong_redshifts_out(sample, calibration):
     found = posterior(output[is_quasar], bins=BINS, calibration=calibration)
     wrong = np.abs(np.log1p(found.z) - np.log1p(z[is_quasar])) > RIGHT
     limits = calibration["thresholds"]
-    unflagged = (confidence_of(found.score, calibration) >= limits["confidence"]) & (found.delta >= limits["delta"])
+    unflagged = (confidence_of(found.score, calibration) >= limits["confidence"]) & (
+        found.delta >= limits["delta"]
+    )
     assert unflagged.mean() > 0.1
     assert wrong[unflagged].mean() <= 1e-3
     assert calibration["report"]["wrong_unflagged"] <= 1e-3
 
 
 def test_cross_check_enters_the_confidence(sample):
-    output, z, is_quasar, right = sample
+    output, z, is_quasar, _ = sample
     rng = np.random.default_rng(5)
     # A second opinion that is right nine times in ten, whatever the first says.
     z_check = np.where(rng.random(z.size) < 0.9, z, 7.0)
@@ -129,7 +131,9 @@ def test_a_network_that_returns_one_number():
     n = 1000
     truth = rng.uniform(0.2, 2.0, n)
     sigma = rng.uniform(0.001, 0.01, n)
-    output = np.column_stack([truth + 2 * sigma * rng.normal(size=n), sigma])  # errors twice as large as it thinks
+    output = np.column_stack(
+        [truth + 2 * sigma * rng.normal(size=n), sigma]
+    )  # errors twice as large as it thinks
     z = np.expm1(truth)
     calibration = calibrate(output, z, np.ones(n, dtype=bool), z_range=(0.0, 7.1))
     found = posterior(output, calibration=calibration)

@@ -59,7 +59,11 @@ def test_rows_do_not_depend_on_their_neighbours():
     rng = np.random.default_rng(3)
     logits = np.concatenate([peaks([u], [w], [1.0]) for u, w in rng.uniform([0.1, 0.8], [2, 3], (70, 2))])
     logits += 0.5 * rng.normal(size=logits.shape)
-    calibration = {"shape": {"offset": -0.5, "slope": 0.8}, "wing": {"share": 0.05, "width": 900.0}, "floor": 1e-3}
+    calibration = {
+        "shape": {"offset": -0.5, "slope": 0.8},
+        "wing": {"share": 0.05, "width": 900.0},
+        "floor": 1e-3,
+    }
     together = posterior(logits, bins=BINS, calibration=calibration)
     order = rng.permutation(70)
     shuffled = posterior(logits[order], bins=BINS, calibration=calibration)
@@ -104,7 +108,9 @@ def test_temperature_floor_and_wing():
 def test_error_factor_scales_errors_and_bounds():
     logits = peaks([0.6], [1.0], [1.0])
     plain = posterior(logits, bins=BINS)
-    scaled = posterior(logits, bins=BINS, calibration={"error": {"raw": [100.0, 1000.0], "factor": [2.0, 2.0]}})
+    scaled = posterior(
+        logits, bins=BINS, calibration={"error": {"raw": [100.0, 1000.0], "factor": [2.0, 2.0]}}
+    )
     assert scaled.z_err[0] == pytest.approx(2 * plain.z_err[0])
     assert scaled.z_hi[0] - scaled.z[0] == pytest.approx(2 * (plain.z_hi[0] - plain.z[0]), rel=0.01)
 
