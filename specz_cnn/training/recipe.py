@@ -165,8 +165,8 @@ def start_from(network, start):
         state = load_model(start["weights"]).state_dict()
     prefixes = tuple(start.get("prefixes", [""]))
     wanted = {name: value.float() for name, value in state.items() if name.startswith(prefixes)}
-    missing, unexpected = network.load_state_dict(wanted, strict=False)
+    if not wanted:
+        raise ValueError(f"{path} has no parameter with a prefix in {prefixes}")
+    _, unexpected = network.load_state_dict(wanted, strict=False)
     if unexpected:
         raise ValueError(f"{path} has parameters {unexpected} that the network lacks")
-    if len(missing) == len(network.state_dict()):
-        raise ValueError(f"{path} has no parameter with a prefix in {prefixes}")
