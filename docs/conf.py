@@ -42,8 +42,8 @@ numpydoc_xref_ignore |= {"path-like", "shape", "units"}
 autosummary_generate = True
 autodoc_typehints = "none"
 
-plot_formats = [("svg", 100), ("png", 110)]
+plot_formats = [("png", 150)]  # pictures of spectra as SVG would have a megabyte each
 plot_html_show_formats = False
 plot_html_show_source_link = False
-plot_rcparams = {"svg.fonttype": "path", "font.size": 10}
+plot_rcparams = {"font.size": 10}
 plot_apply_rcparams = True
