@@ -24,8 +24,22 @@ release = version = specz_cnn.__version__
 html_title = f"specz-cnn {release}"
 html_static_path = ["_static"]
 html_css_files = ["specz-cnn.css"]
-html_theme_options = {"navbar_end": ["theme-switcher"], "navbar_persistent": [], "show_prev_next": True}
-html_sidebars = {"**": ["search-field", "globaltoc"]}
+templates_path = ["_templates"]
+
+# The plain theme below that of astropy.org, without its menus and its counter of visitors: pages fetch nothing.
+html_theme = "pydata_sphinx_theme"
+html_theme_options = {
+    "logo": {"text": "specz-cnn"},
+    "navbar_center": [],
+    "navbar_end": ["theme-switcher"],
+    "navbar_persistent": ["search-button-field"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "show_prev_next": True,
+    "secondary_sidebar_items": ["page-toc"],
+}
+html_sidebars = {"**": ["site-contents.html"]}
+html_show_sourcelink = False
 
 # Formulae become MathML, which browsers draw without fetching a script; drawings of classes need graphviz.
 extensions = [e for e in extensions if e not in ("sphinx.ext.mathjax", "sphinx.ext.inheritance_diagram")]
