@@ -40,7 +40,7 @@ _ESTIMATES = (
     {"kind": "mean", "half_width": 3000.0},
     {"kind": "median", "half_width": 3000.0},
 )
-_PER_CLASS = 150  # right redshifts, at least, in each class of width
+_PER_CLASS = 80  # right redshifts, at least, in each class of width
 _DOUBT = 0.9  # SMALL_DELTA is raised where the redshift is right less often than this
 
 
@@ -142,6 +142,12 @@ def _subset(weight):
     return np.sort(np.concatenate([np.flatnonzero(heavy), rest[::step]]))
 
 
+def _effective_size(weight):
+    """Number of equally weighted spectra that tell as much as these (Kish 1965)."""
+    square = np.sum(weight**2)
+    return np.sum(weight) ** 2 / square if square > 0 else 0.0
+
+
 def _agreement(z, z_check):
     """1 where both agree within 3000 km/s, 0 where not, NaN where there is no second redshift."""
     difference = np.abs(np.log1p(z) - np.log1p(z_check))
@@ -192,7 +198,7 @@ def _fit_shape(logits, truth, weight, step, calibration):
     right = np.abs(place - reach - 0.5) < half
     local, place, weight = local[right], place[right], weight[right]
     middle = np.full(len(local), reach)
-    rows = np.arange(len(local))
+    rows, n_spectra = np.arange(len(local)), _effective_size(weight)
 
     def parameters(x):
         return {
@@ -210,7 +216,7 @@ def _fit_shape(logits, truth, weight, step, calibration):
         sample = np.clip(((place - reach + half) * fine).astype(np.int64), 2, cumulative.shape[1] - 3)
         density = (cumulative[rows, sample + 2] - cumulative[rows, sample - 2]) * fine / 4
         # Weak priors keep parameters that the data do not determine near "no change".
-        prior = 0.5 * ((x[0] / 1.0) ** 2 + (x[1] / 0.3) ** 2 + ((x[3] - np.log(700)) / 0.5) ** 2) / len(place)
+        prior = 0.5 * ((x[0] / 1.0) ** 2 + (x[1] / 0.3) ** 2 + ((x[3] - np.log(700)) / 0.5) ** 2) / n_spectra
         return -np.average(np.log(density + 1e-9), weights=weight) + prior
 
     if not len(local):
@@ -244,12 +250,12 @@ def _fit_errors(width, error, right, weight):
     width, error, weight = width[right], error[right], weight[right]
     if not width.size:
         return dict(IDENTITY["error"])
-    n_classes = int(np.clip(width.size // _PER_CLASS, 1, 8))
+    n_classes = int(np.clip(_effective_size(weight) // _PER_CLASS, 1, 8))
     order = np.argsort(width, kind="stable")
     share = np.cumsum(weight[order]) / weight.sum()
     raw, factor = [], []
     for part in np.split(order, np.searchsorted(share, np.arange(1, n_classes) / n_classes)):
-        if part.size >= 10:
+        if part.size and _effective_size(weight[part]) >= 10:
             raw.append(float(np.exp(np.average(np.log(np.maximum(width[part], 1e-3)), weights=weight[part]))))
             factor.append(_weighted_quantile(error[part] / width[part], weight[part], 0.6827))
     if not raw:
@@ -288,8 +294,8 @@ def fit_monotone(x, outcome, weights=None, *, n_nodes=8):
     weights = np.ones(x.size) if weights is None else np.asarray(weights, dtype=np.float64)
     use = np.isfinite(x) & (weights > 0)
     x, outcome = x[use], outcome[use]
-    # Weights set proportions; the number of spectra is what it is.
-    weights = weights[use] * x.size / weights[use].sum()
+    # Weights set proportions; certainty comes from the number of spectra that they leave.
+    weights = weights[use] * _effective_size(weights[use]) / weights[use].sum()
     n_nodes = int(np.clip(min(outcome.sum(), (~outcome).sum()) // 12, 2, n_nodes))
     # Quantiles of the rarer outcome are where the curve is determined; the ends cover everything.
     rare = x[outcome] if outcome.sum() < (~outcome).sum() else x[~outcome]
