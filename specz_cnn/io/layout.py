@@ -7,6 +7,9 @@ nor does the case of column names.
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
 import re
 import stat
@@ -47,6 +50,11 @@ _FILE_NAME = re.compile(r"spec-(\d{4,6})-(\d{5})-(\d{4,})\.fits")
 _MAX_COMPRESSION = 1100
 
 _MAX_INTEGER = 2**31 - 1
+
+_CARD = 80
+_ABSURD_COUNTS = tuple(re.compile(rb"(%s) *= *[+]?0*([1-9][0-9]{3,})" % name) for name in (b"NAXIS", b"TFIELDS"))
+_COMPRESSIONS = ((b"\x1f\x8b\x08", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ", lzma.open))
+_MAX_UNPACKED = 1 << 28  # bytes; full files with all exposures are a tenth of this
 
 
 class SpecLiteError(OSError, ValueError):
@@ -99,6 +107,7 @@ def open_spec_lite(file):
             else:
                 if isinstance(file, str | os.PathLike):
                     check_regular(file)
+                _check_counts(file)
                 hdulist = fits.open(file, memmap=False)
                 try:
                     yield hdulist
@@ -115,6 +124,41 @@ def check_regular(path):
     mode = os.stat(path).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise SpecLiteError(path, "not a regular file")
+
+
+@contextmanager
+def _decompressed(file):
+    """A file as a stream of bytes; compressed ones are unpacked, as astropy does."""
+    if not isinstance(file, str | os.PathLike):
+        position = file.tell()
+        try:
+            yield file
+        finally:
+            file.seek(position)
+        return
+    with open(file, "rb") as stream:
+        start = stream.read(6)
+    unpack = next((function for magic, function in _COMPRESSIONS if start.startswith(magic)), open)
+    with unpack(file, "rb") as stream:
+        yield stream
+
+
+def _check_counts(file):
+    """Refuse headers that count axes or columns in thousands, and files that unpack to no end.
+
+    astropy makes a list of as many entries as NAXIS or TFIELDS says before it looks for any of them: numbers of ten
+    digits take all the memory there is.  The standard allows 999.
+    """
+    with _decompressed(file) as stream:
+        tail, size = b"", 0
+        while chunk := stream.read(1 << 20):
+            data = tail + chunk.upper()
+            for pattern in _ABSURD_COUNTS:
+                if match := pattern.search(data):
+                    raise ValueError(f"{match[1].decode()} = {match[2].decode()} in a header")
+            tail, size = data[-_CARD:], size + len(chunk)
+            if size > _MAX_UNPACKED and isinstance(stream, gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile):
+                raise ValueError(f"unpacks to more than {_MAX_UNPACKED >> 20} MiB")
 
 
 def _column_names(hdu):
