@@ -18,9 +18,11 @@ from specz_cnn.io.arrays import SpectrumArrays
 from specz_cnn.posterior import RIGHT, confidence_of, posterior
 
 __all__ = [
+    "RESULTS",
     "FitBatch",
     "Fitter",
     "Prepared",
+    "default_models",
     "network_output",
     "prepare",
     "prepare_path",
@@ -44,7 +46,10 @@ _DROPOUT_RATE = 0.1  # for networks trained without
 # shows bytes of a file name that are no text).
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 
-_RESULTS = ("z", "z_err", "z_lo", "z_hi", "confidence", "p_qso", "z_second", "p_second", "z_check")
+_MEASURED = ("z", "z_err", "z_lo", "z_hi", "confidence", "p_qso", "z_second", "p_second", "z_check")
+
+#: Columns of numbers that `Fitter.fit` makes, apart from the flags.
+RESULTS = (*_MEASURED, "snr", "coverage")
 
 
 @dataclass(frozen=True)
@@ -386,7 +391,7 @@ class Fitter:
         """
         rows = np.array([i for i, item in enumerate(prepared) if item.flux is not None], dtype=np.int64)
         n = len(prepared)
-        columns = {name: np.full(n, np.nan) for name in _RESULTS}
+        columns = {name: np.full(n, np.nan) for name in _MEASURED}
         flags = np.array([item.flags for item in prepared], dtype=np.int64)
         errors = [item.error for item in prepared]
         pdf, step = None, np.nan

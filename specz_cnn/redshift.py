@@ -17,7 +17,7 @@ from astropy.io.fits import HDUList
 from specutils import Spectrum, SpectrumCollection
 from tqdm import tqdm
 
-from specz_cnn.fitter import Fitter, Prepared, prepare, prepare_path
+from specz_cnn.fitter import RESULTS, Fitter, Prepared, prepare, prepare_path
 from specz_cnn.flags import RedshiftFlag
 from specz_cnn.io import SpectrumArrays, read_arrays
 from specz_cnn.io.convert import arrays_from_spectrum, split_spectrum
@@ -74,21 +74,8 @@ def fit_redshift_cnn(spectrum, *, model=None, cross_check="default", device=None
     if prepared.flux is None:
         raise ValueError(f"cannot measure {arrays.file or 'this spectrum'}: {prepared.error}")
     batch = fitter.fit([prepared])
-    own = (
-        "z",
-        "z_err",
-        "z_lo",
-        "z_hi",
-        "confidence",
-        "p_qso",
-        "z_second",
-        "p_second",
-        "z_check",
-        "snr",
-        "coverage",
-    )
     return RedshiftResult(
-        **{name: float(batch.columns[name][0]) for name in own},
+        **{name: float(batch.columns[name][0]) for name in RESULTS},
         flags=RedshiftFlag(int(batch.columns["flags"][0])),
         pdf=batch.pdf[0],
         step=batch.step,
@@ -193,7 +180,9 @@ def _prepare_all(spectra, grid, n_workers):
             if all(isinstance(item, str | os.PathLike) for item in batch):
                 pending.append((_submit(pool, batch, grid), batch))
             else:
-                pending.append(([prepared for item in batch for prepared in _prepare_item(item, grid)], batch))
+                pending.append(
+                    ([prepared for item in batch for prepared in _prepare_item(item, grid)], batch)
+                )
             if len(pending) > 2 * n_workers:
                 yield from _result(*pending.popleft(), grid)
         while pending:

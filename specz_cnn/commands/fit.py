@@ -53,14 +53,24 @@ def add_arguments(parser):
     )
     parser.add_argument("--model", help="packaged model or weights file (default: the setting default_model)")
     parser.add_argument(
-        "--cross-check", metavar="MODEL", default="default", help="model that gives the second opinion"
+        "--cross-check",
+        metavar="MODEL",
+        default="default",
+        help="model that gives the second opinion (default: the setting default_cross_check)",
     )
-    parser.add_argument("--no-cross-check", dest="cross_check", action="store_const", const=None)
+    parser.add_argument(
+        "--no-cross-check", dest="cross_check", action="store_const", const=None, help="no second opinion"
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: cuda if there is one)")
     parser.add_argument(
         "--batch-size", type=int, metavar="N", help="spectra that go through a network together"
     )
-    parser.add_argument("--workers", type=int, metavar="N", help="processes")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that read files (default: none, or chosen for a survey)",
+    )
     add_survey_arguments(parser)
 
 
@@ -152,13 +162,13 @@ def _paths(args):
 
     paths = []
     for path in args.paths:
-        # What reads as an absolute path elsewhere stays as it was typed here, where people look at it.
         if path == "-":
             paths += read_list(sys.stdin)
-        elif os.path.isdir(path) or not os.path.exists(path):
-            paths += [os.path.relpath(p) if not os.path.isabs(path) else p for p in iter_paths([path])]
+        elif os.path.isfile(path) or os.path.isabs(path):
+            paths += [path] if os.path.isfile(path) else iter_paths([path])
         else:
-            paths.append(path)
+            # Relative paths stay relative in the table.
+            paths += map(os.path.relpath, iter_paths([path]))
     paths += listed_paths(args) or []
     if args.example:
         from specz_cnn.example import example_path
