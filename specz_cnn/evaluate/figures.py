@@ -526,7 +526,7 @@ def _plot_pulls(axis, evaluation, by, edges, used):
         capsize=2,
         label="coverage of 68 % intervals / 0.68",
     )
-    axis.set_ylim(0, max(2.0, min(4.0, 1.1 * float(np.nanmax(table["pull_nmad"], initial=1.0)))))
+    axis.set_ylim(0, max(2.0, min(4.0, 1.1 * float(np.nanmax(np.asarray(table["pull_nmad"]), initial=1.0)))))
     axis.legend(loc="upper left", ncols=2)
 
 
