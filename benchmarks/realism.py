@@ -36,7 +36,12 @@ def real_quasars(path, grid):
     pairs = [grid.rebin(loglam, data["flux"][i], data["ivar"][i]) for i in rows]
     flux, ivar = (torch.from_numpy(np.stack(x)) for x in zip(*pairs, strict=True))
     full = (ivar > 0).sum(1) > 900
-    return flux[full], ivar[full], torch.from_numpy(data["z"][rows])[full].float(), torch.from_numpy(data["sn"][rows])[full]
+    return (
+        flux[full],
+        ivar[full],
+        torch.from_numpy(data["z"][rows])[full].float(),
+        torch.from_numpy(data["sn"][rows])[full],
+    )
 
 
 def simulated_like(simulator, z, snr, seed):
@@ -44,7 +49,9 @@ def simulated_like(simulator, z, snr, seed):
     generator = torch.Generator().manual_seed(seed)
     config = simulator.config
     flux, _ = quasar_spectra(z, simulator.library, simulator.loglam, generator, config)
-    return observe_spectra(flux, snr, simulator.noise, simulator.loglam, generator, config, simulator.grid.factor)
+    return observe_spectra(
+        flux, snr, simulator.noise, simulator.loglam, generator, config, simulator.grid.factor
+    )
 
 
 def continuum_slope(grid, flux, ivar, z):
@@ -93,8 +100,11 @@ def noise_autocorrelation(flux, ivar, lags=(1, 2, 3)):
     used = (ivar > 0).float()
     variance = (residual**2 * used).sum() / used.sum()
     return [float(variance.sqrt())] + [
-        float((residual[:, lag:] * residual[:, :-lag] * used[:, lag:] * used[:, :-lag]).sum()
-              / (used[:, lag:] * used[:, :-lag]).sum() / variance)
+        float(
+            (residual[:, lag:] * residual[:, :-lag] * used[:, lag:] * used[:, :-lag]).sum()
+            / (used[:, lag:] * used[:, :-lag]).sum()
+            / variance
+        )
         for lag in lags
     ]
 
@@ -103,7 +113,12 @@ class _Classifier(nn.Module):
     def __init__(self):
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv1d(2, 16, 15, 2), nn.ReLU(), nn.Conv1d(16, 16, 9, 3), nn.ReLU(), nn.Conv1d(16, 16, 5, 2), nn.ReLU()
+            nn.Conv1d(2, 16, 15, 2),
+            nn.ReLU(),
+            nn.Conv1d(16, 16, 9, 3),
+            nn.ReLU(),
+            nn.Conv1d(16, 16, 5, 2),
+            nn.ReLU(),
         )
         self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(32, 1))
 
@@ -144,7 +159,9 @@ def _quartiles(values):
 
 def main():
     """Print the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", required=True)
     args = parser.parse_args()
     grid = ModelGrid()
@@ -153,16 +170,24 @@ def main():
     sim_flux, sim_ivar = simulated_like(simulator, z, snr, seed=1)
     many_flux, many_ivar = simulated_like(simulator, z.repeat(10), snr.repeat(10), seed=2)
     many_z = z.repeat(10)
-    print(f"{len(z)} real BOSS quasars (one spectrum per object); simulated: 10 of the same redshift and S/N for each")
+    print(
+        f"{len(z)} real BOSS quasars (one spectrum per object); simulated: 10 of the same redshift and S/N for each"
+    )
     print("quantity: 16 / 50 / 84 % real, then simulated")
     print("continuum slope      ", _quartiles(continuum_slope(grid, flux, ivar, z)))
     print("                     ", _quartiles(continuum_slope(grid, many_flux, many_ivar, many_z)))
     for name, (centre, half) in _WINDOWS.items():
         print(f"EW {name:17s} ", _quartiles(equivalent_width(grid, flux, ivar, z, centre, half)))
-        print("                     ", _quartiles(equivalent_width(grid, many_flux, many_ivar, many_z, centre, half)))
+        print(
+            "                     ",
+            _quartiles(equivalent_width(grid, many_flux, many_ivar, many_z, centre, half)),
+        )
     for name, f, w in (("real", flux, ivar), ("simulated", many_flux, many_ivar)):
         values = noise_autocorrelation(f, w)
-        print(f"noise, {name:10s} std {values[0]:.3f}, autocorrelation", " ".join(f"{v:+.3f}" for v in values[1:]))
+        print(
+            f"noise, {name:10s} std {values[0]:.3f}, autocorrelation",
+            " ".join(f"{v:+.3f}" for v in values[1:]),
+        )
     accuracy, n = classifier_accuracy(standardise(flux, ivar), standardise(sim_flux, sim_ivar))
     error = (accuracy * (1 - accuracy) / n) ** 0.5
     print(f"classifier accuracy real against simulated: {accuracy:.3f} +- {error:.3f} (0.5 is perfect)")
