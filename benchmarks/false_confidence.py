@@ -195,8 +195,12 @@ def measure(fitter, flux, ivar, z_true, size=128, detail=False):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="directory with templates/, statistics/ and dev_spectra.npz")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", required=True, help="directory with templates/, statistics/ and dev_spectra.npz"
+    )
     parser.add_argument("-n", type=int, default=2000, help="spectra of each kind (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=2_000_000_011, help="not one that training uses")
     parser.add_argument("--model")

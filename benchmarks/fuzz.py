@@ -33,7 +33,23 @@ _VALUES = (
     b"0", b"-1", b"1", b"2", b"7", b"999", b"4641", b"2147483647", b"4294967296", b"9223372036854775807",
     b"18446744073709551616", b"99999999999999999999", b"1e308", b"NaN", b"T", b"''", b"'x", b"",
 )  # fmt: skip
-_FORMS = (b"E", b"D", b"J", b"K", b"A", b"L", b"X", b"P", b"0E", b"2E", b"9999999999E", b"PE(99999)", b"QJ", b"Z", b"")
+_FORMS = (
+    b"E",
+    b"D",
+    b"J",
+    b"K",
+    b"A",
+    b"L",
+    b"X",
+    b"P",
+    b"0E",
+    b"2E",
+    b"9999999999E",
+    b"PE(99999)",
+    b"QJ",
+    b"Z",
+    b"",
+)
 _FLOATS = np.array([np.nan, np.inf, -np.inf, 0, -1, 1e30, -1e30, 3e38, 1e-45], ">f4")
 
 
@@ -43,7 +59,11 @@ class Hang(BaseException):
 
 def _cards(data):
     """Positions of what look like header cards."""
-    return [match.start() for match in re.finditer(rb"[A-Z][A-Z0-9_-]{1,7} *= ", data) if match.start() % CARD == 0]
+    return [
+        match.start()
+        for match in re.finditer(rb"[A-Z][A-Z0-9_-]{1,7} *= ", data)
+        if match.start() % CARD == 0
+    ]
 
 
 def truncate(rng, data):
@@ -53,7 +73,7 @@ def truncate(rng, data):
 
 def flip_bits(rng, data):
     data = bytearray(data)
-    for place in rng.integers(0, len(data), int(rng.integers(1, 65))):
+    for place in rng.integers(0, len(data), int(10 ** rng.uniform(0, 2))):
         data[place] ^= 1 << int(rng.integers(8))
     return bytes(data)
 
@@ -74,7 +94,9 @@ def change_number(rng, data):
 
 def change_form(rng, data):
     number = int(rng.integers(1, 12))
-    keyword, values = ((b"TFORM", _FORMS), (b"TTYPE", (b"flux", b"loglam", b"ivar", b"z", b"")))[rng.integers(2)]
+    keyword, values = ((b"TFORM", _FORMS), (b"TTYPE", (b"flux", b"loglam", b"ivar", b"z", b"")))[
+        rng.integers(2)
+    ]
     return _set_cards(rng, data, keyword + b"%d" % number, b"'" + rng.choice(values) + b"'")
 
 
@@ -109,12 +131,20 @@ def overwrite(rng, data):
 
 
 def damage_pixels(rng, data):
-    """Numbers in place of others, at four-byte steps as in the tables."""
+    """Absurd numbers in place of some fluxes, inverse variances or masks."""
+    from specz_cnn.io.bulk import _header_end, _table_at, _Unusual
+
+    try:
+        table, start = _table_at(data, _header_end(data, 0), ("flux", "ivar"))
+    except _Unusual:
+        return data
     data = bytearray(data)
-    first = data.find(b"XTENSION")
-    for place in rng.integers(max(first, 0), max(len(data) - 4, 1), int(rng.integers(1, 200))):
-        place = int(place) // 4 * 4
-        data[place : place + 4] = rng.choice(_FLOATS).tobytes()
+    offset = table.columns[str(rng.choice(["flux", "ivar", "flux", "ivar", "and_mask"]))][1]
+    share = 10 ** rng.uniform(-3.5, 0)
+    for row in np.flatnonzero(rng.random(table.n_rows) < share):
+        place = start + int(row) * table.row_bytes + offset
+        if place + 4 <= len(data):
+            data[place : place + 4] = rng.choice(_FLOATS).tobytes()
     return bytes(data)
 
 
@@ -131,7 +161,8 @@ MUTATIONS = (
 def mutate(rng, data):
     """Damage a file: name of the first kind of damage, and the bytes."""
     first = MUTATIONS[rng.integers(len(MUTATIONS))]
-    chosen = [first, *(MUTATIONS[k] for k in rng.integers(0, len(MUTATIONS), int(rng.integers(0, 3))))]
+    more = max(int(rng.integers(-2, 3)), 0)
+    chosen = [first, *(MUTATIONS[k] for k in rng.integers(0, len(MUTATIONS), more))]
     if compress in chosen:  # after the others
         chosen.sort(key=lambda mutation: mutation is compress)
     for mutation in chosen:
@@ -188,7 +219,9 @@ def synthetic_file(directory):
     rng = np.random.default_rng(0)
     path = Path(directory) / "spec-7276-57061-0470.fits"
     flux, ivar = rng.normal(2, 1, 600), rng.gamma(2, 1, 600)
-    write_spec_lite(path, 3.6 + 1e-4 * np.arange(600), flux, ivar, ra=150.25, dec=-1.5, z=2.25, overwrite=True)
+    write_spec_lite(
+        path, 3.6 + 1e-4 * np.arange(600), flux, ivar, ra=150.25, dec=-1.5, z=2.25, overwrite=True
+    )
     return path
 
 
@@ -315,7 +348,9 @@ def show(result):
         total += counts
         print(f"{kind:<16}{counts.total():>8}" + _columns(counts))
     print(f"{'all':<16}{total.total():>8}" + _columns(total))
-    print(f"slowest file {result['slowest']:.2f} s of CPU time, memory grew by {result['peak'] / 2**20:.0f} MiB")
+    print(
+        f"slowest file {result['slowest']:.2f} s of CPU time, memory grew by {result['peak'] / 2**20:.0f} MiB"
+    )
     if result["fits"]:
         print("fitted {}, unflagged {}, of these wrong {}".format(*result["fits"]))
     print("\n".join(result["failures"]))
@@ -350,17 +385,23 @@ def run_atheris(originals, n):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--spectra", help="directory of spec-lite files; one synthetic file without it")
     parser.add_argument("-n", type=int, default=50_000, help="files (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=np.inf, help="stop after this time")
-    parser.add_argument("--fit-every", type=int, default=0, metavar="K", help="fit each K-th file that was read")
+    parser.add_argument(
+        "--fit-every", type=int, default=0, metavar="K", help="fit each K-th file that was read"
+    )
     parser.add_argument("--keep", help="directory for files that crash or hang")
     parser.add_argument("--atheris", action="store_true", help="guided by coverage")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
-        originals = sorted(Path(args.spectra).glob("spec-*.fits")) if args.spectra else [synthetic_file(directory)]
+        originals = (
+            sorted(Path(args.spectra).glob("spec-*.fits")) if args.spectra else [synthetic_file(directory)]
+        )
         if args.atheris:
             run_atheris(originals, args.n)
             return 0

@@ -22,7 +22,9 @@ LATTICE_STEP = 1e-4
 # float32, which near log10(lambda) = 4 resolves 2.4e-7, or 0.0024 pixels.
 _LATTICE_TOLERANCE = 0.02
 
-_LARGEST_LOGLAM = 100.0  # no spectrum reaches this; far beyond, lattice indices would not be integers any more
+_LARGEST_LOGLAM = (
+    100.0  # no spectrum reaches this; far beyond, lattice indices would not be integers any more
+)
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -62,7 +64,9 @@ class ModelGrid:
 
     def __post_init__(self):
         if self.factor < 1 or self.n_pixels < 1:
-            raise ValueError(f"a grid needs positive factor and n_pixels, not {self.factor} and {self.n_pixels}")
+            raise ValueError(
+                f"a grid needs positive factor and n_pixels, not {self.factor} and {self.n_pixels}"
+            )
 
     @cached_property
     def loglam(self):
@@ -112,7 +116,9 @@ class ModelGrid:
         flux = np.asarray(flux)
         ivar = np.asarray(ivar)
         if loglam.ndim != 1 or not loglam.shape == flux.shape == ivar.shape:
-            raise ValueError(f"loglam, flux and ivar must be 1-D and alike, not {loglam.shape}, {flux.shape}, {ivar.shape}")
+            raise ValueError(
+                f"loglam, flux and ivar must be 1-D and alike, not {loglam.shape}, {flux.shape}, {ivar.shape}"
+            )
         if not all(values.dtype.kind in "fiub" for values in (flux, ivar)):
             raise ValueError(f"flux and ivar must be real numbers, not {flux.dtype} and {ivar.dtype}")
         if not (np.abs(loglam) < _LARGEST_LOGLAM).all():

@@ -14,7 +14,9 @@ __all__ = ["PREPROCESS_VERSION", "estimate_ivar", "standardise"]
 #: Goes into the metadata of weights; weights made for another version are refused.
 PREPROCESS_VERSION = 1
 
-_CLIP_PASS = 6.0  # first pass: clip at this many standard deviations before the final mean and standard deviation
+_CLIP_PASS = (
+    6.0  # first pass: clip at this many standard deviations before the final mean and standard deviation
+)
 _CLIP_LOW, _CLIP_HIGH = -8.0, 16.0  # final bounds; Lyman-alpha of a strong-lined quasar peaks near 10
 _WEIGHT_SCALE, _WEIGHT_CLIP = 0.25, 4.0
 _LARGEST = 1e30  # inverse variance beyond this would overflow when summed or multiplied in single precision

@@ -312,6 +312,10 @@ def write_table(table, path):
     try:
         if name == "votable":
             table.to_xml(os.fspath(temporary))
+        elif name.startswith("ascii"):
+            # Opened here: the writer would leave the file open when the disk is full.
+            with open(temporary, "w", encoding="utf-8", newline="") as file:
+                table.write(file, format=name)
         else:
             table.write(temporary, format=name, overwrite=True)
         with open(temporary, "rb") as file:

@@ -8,15 +8,22 @@ from pathlib import Path
 
 def add_arguments(parser):
     """Add the arguments of the command."""
-    parser.add_argument("--data", required=True, help="directory with templates/, statistics/ and the noise file")
+    parser.add_argument(
+        "--data", required=True, help="directory with templates/, statistics/ and the noise file"
+    )
     parser.add_argument("-o", "--output", required=True, help="directory to write to")
     parser.add_argument("-n", type=int, default=100, help="number of spectra (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed (default: %(default)s)")
-    parser.add_argument("--format", choices=("spec-lite", "shards"), default="spec-lite", help="default: %(default)s")
+    parser.add_argument(
+        "--format", choices=("spec-lite", "shards"), default="spec-lite", help="default: %(default)s"
+    )
     parser.add_argument("--z-min", type=float, default=0.0)
     parser.add_argument("--z-max", type=float, default=7.1)
     parser.add_argument(
-        "--dr16-fraction", type=float, default=0.55, help="share of quasars with DR16's redshifts, the rest uniform in z"
+        "--dr16-fraction",
+        type=float,
+        default=0.55,
+        help="share of quasars with DR16's redshifts, the rest uniform in z",
     )
     parser.add_argument("--quasars-only", action="store_true")
     parser.add_argument("--device", default="cpu")

@@ -13,18 +13,33 @@ from specz_cnn.commands import UsageError
 
 def add_arguments(parser):
     """Add the arguments of the command."""
-    parser.add_argument("recipe", help="recipe file (TOML), or the name of a packaged one: rnet-e, rnet-pz ...")
-    parser.add_argument("--data", required=True, help="directory with templates/, statistics/ and the noise file")
-    parser.add_argument("-o", "--output", required=True, help="run directory: checkpoint, log and finished weights")
-    parser.add_argument("--spectra", help="directory of spec-lite files to train on besides simulated spectra")
-    parser.add_argument("--catalogue", help="catalogue of --spectra: PLATE MJD FIBERID Z (DR16Q, for example)")
     parser.add_argument(
-        "--real-fraction", type=float, default=0.25, help="share of real spectra in each batch (default: %(default)s)"
+        "recipe", help="recipe file (TOML), or the name of a packaged one: rnet-e, rnet-pz ..."
+    )
+    parser.add_argument(
+        "--data", required=True, help="directory with templates/, statistics/ and the noise file"
+    )
+    parser.add_argument(
+        "-o", "--output", required=True, help="run directory: checkpoint, log and finished weights"
+    )
+    parser.add_argument(
+        "--spectra", help="directory of spec-lite files to train on besides simulated spectra"
+    )
+    parser.add_argument(
+        "--catalogue", help="catalogue of --spectra: PLATE MJD FIBERID Z (DR16Q, for example)"
+    )
+    parser.add_argument(
+        "--real-fraction",
+        type=float,
+        default=0.25,
+        help="share of real spectra in each batch (default: %(default)s)",
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads of torch")
     parser.add_argument("--steps", type=int, help="train for this many steps instead of the recipe's")
-    parser.add_argument("--seconds", type=float, default=math.inf, help="stop after this time; run again to continue")
+    parser.add_argument(
+        "--seconds", type=float, default=math.inf, help="stop after this time; run again to continue"
+    )
     parser.add_argument("--restart", action="store_true", help="ignore an existing checkpoint")
 
 

@@ -52,7 +52,9 @@ _MAX_COMPRESSION = 1100
 _MAX_INTEGER = 2**31 - 1
 
 _CARD = 80
-_ABSURD_COUNTS = tuple(re.compile(rb"(%s) *= *[+]?0*([1-9][0-9]{3,})" % name) for name in (b"NAXIS", b"TFIELDS"))
+_ABSURD_COUNTS = tuple(
+    re.compile(rb"(%s) *= *[+]?0*([1-9][0-9]{3,})" % name) for name in (b"NAXIS", b"TFIELDS")
+)
 _COMPRESSIONS = ((b"\x1f\x8b\x08", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ", lzma.open))
 _MAX_UNPACKED = 1 << 28  # bytes; full files with all exposures are a tenth of this
 

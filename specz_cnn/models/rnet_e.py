@@ -71,7 +71,9 @@ class RNetE(nn.Module):
         self.lag_bias = nn.Parameter(torch.zeros(n_templates, n_bins))
         pad = lag_width // 2
         self.lag = nn.Sequential(
-            nn.Conv1d(n_templates, 16, lag_width, padding=pad), nn.ReLU(), nn.Conv1d(16, 1, lag_width, padding=pad)
+            nn.Conv1d(n_templates, 16, lag_width, padding=pad),
+            nn.ReLU(),
+            nn.Conv1d(16, 1, lag_width, padding=pad),
         )
         self.direct = nn.Conv1d(n_templates, 1, 1, bias=False)
         self.bias = nn.Parameter(torch.zeros(n_bins))
@@ -106,5 +108,7 @@ class RNetE(nn.Module):
         pooled = nn.functional.adaptive_avg_pool1d(features, self.n_segments).flatten(1)
         top = correlation.topk(2, dim=2).values.flatten(1)
         summary = torch.stack([logits.logsumexp(1), logits.amax(1)], 1)
-        other = self.other(torch.cat([pooled, 0.1 * top, 0.1 * summary], 1)) + logits.logsumexp(1, keepdim=True)
+        other = self.other(torch.cat([pooled, 0.1 * top, 0.1 * summary], 1)) + logits.logsumexp(
+            1, keepdim=True
+        )
         return torch.cat([logits, other], 1)

@@ -112,7 +112,14 @@ def narrow_line_bank(rng, n_rows, *, low=34700, high=38600):
         excitation = rng.normal(0, 0.7)
         for name, (wavelength, strength) in NARROW_LINES.items():
             amount = strength * np.exp(rng.normal(0, 0.3) + (0 if name.startswith("[OIII]") else excitation))
-            _add_gaussian(row, low, wavelength, 0.0, sigma, amount / (np.sqrt(2 * np.pi) * sigma / 299792.458 * wavelength))
+            _add_gaussian(
+                row,
+                low,
+                wavelength,
+                0.0,
+                sigma,
+                amount / (np.sqrt(2 * np.pi) * sigma / 299792.458 * wavelength),
+            )
     return _bank(rows, low)
 
 

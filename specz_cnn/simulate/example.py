@@ -21,12 +21,30 @@ __all__ = ["EXAMPLE_FILE", "example_spectrum", "write_example"]
 EXAMPLE_FILE = "example-spec.fits"
 
 _GRID = ModelGrid(start=35530, factor=1, n_pixels=4620)
-_SKY_LINES = (5578.5, 5891.6, 6302.0, 6365.5, 6865.7, 7278.3, 7753.0, 7996.0, 8346.0, 8430.0, 8887.0, 9379.0, 10015.0)
+_SKY_LINES = (
+    5578.5,
+    5891.6,
+    6302.0,
+    6365.5,
+    6865.7,
+    7278.3,
+    7753.0,
+    7996.0,
+    8346.0,
+    8430.0,
+    8887.0,
+    9379.0,
+    10015.0,
+)
 
 
 def _noise(wavelength):
     """Standard deviation, relative: blue and red ends lose throughput, sky lines and telluric OH add light."""
-    sigma = 0.25 + 1.6 * np.exp(-(wavelength - 3550.0) / 180.0) + 0.5 / (1 + np.exp(-(wavelength - 9300.0) / 350.0))
+    sigma = (
+        0.25
+        + 1.6 * np.exp(-(wavelength - 3550.0) / 180.0)
+        + 0.5 / (1 + np.exp(-(wavelength - 9300.0) / 350.0))
+    )
     sigma += 0.9 * np.exp((wavelength - 10400.0) / 90.0)
     for line in _SKY_LINES:
         sigma += 0.6 * np.exp(-0.5 * ((wavelength - line) / 3.0) ** 2)
@@ -98,5 +116,13 @@ def write_example(path, *, z=2.4, snr=5.0, seed=1, fiber=1):
         "SIM_SEED": (seed, "seed of the simulation"),
     }
     write_spec_lite(
-        path, spectrum.loglam, spectrum.flux, spectrum.ivar, plate=1, mjd=50000, fiber=fiber, header=header, overwrite=True
+        path,
+        spectrum.loglam,
+        spectrum.flux,
+        spectrum.ivar,
+        plate=1,
+        mjd=50000,
+        fiber=fiber,
+        header=header,
+        overwrite=True,
     )

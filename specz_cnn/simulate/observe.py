@@ -77,7 +77,9 @@ def observe_spectra(flux, snr, noise, loglam, generator, config, native_per_pixe
     x = 2 * (loglam - loglam[0]) / (loglam[-1] - loglam[0]) - 1
     smooth = torch.stack([torch.ones_like(x), x, 1.5 * x * x - 0.5, 2.5 * x**3 - 1.5 * x])
     if config.flux_calibration:
-        flux = flux * torch.exp((normal(n, 4) * torch.tensor([0.0, 0.05, 0.04, 0.03], device=device)) @ smooth)
+        flux = flux * torch.exp(
+            (normal(n, 4) * torch.tensor([0.0, 0.05, 0.04, 0.03], device=device)) @ smooth
+        )
         step = 1 + 0.04 * normal(n, 1) * (uniform(n, 1) < 0.3)
         flux = torch.where(loglam > 37780.0, flux * step, flux)  # dichroic near 6000 A
     ivar = noise[torch.randint(noise.shape[0], (n,), generator=generator, device=device)]
@@ -107,7 +109,9 @@ def observe_spectra(flux, snr, noise, loglam, generator, config, native_per_pixe
 
 
 def _local_mean(ivar):
-    return torch.nn.functional.avg_pool1d(ivar[:, None], 31, stride=1, padding=15, count_include_pad=False)[:, 0]
+    return torch.nn.functional.avg_pool1d(ivar[:, None], 31, stride=1, padding=15, count_include_pad=False)[
+        :, 0
+    ]
 
 
 def _mask_runs(ivar, uniform):

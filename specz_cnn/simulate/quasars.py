@@ -99,10 +99,11 @@ def _power_law(rest, z, generator):
 def _continuum_and_lines(position, rest, z, library, generator, config):
     """Choose one of the recipes for each quasar; ``kind``: 0 real lines, 1 archetype, 2 parametric."""
     device, n = position.device, position.shape[0]
-    size = (n, 1)
     # Real quasars of nearly the same redshift, whose lines were observed in the same window.
     index = torch.searchsorted(library.line_z, z[:, 0].contiguous())
-    index = (index + torch.randint(-15, 16, (n,), generator=generator, device=device)).clamp(0, len(library.line_z) - 1)
+    index = (index + torch.randint(-15, 16, (n,), generator=generator, device=device)).clamp(
+        0, len(library.line_z) - 1
+    )
     near = (torch.log1p(library.line_z[index]) - torch.log1p(z[:, 0])).abs() < 0.03
     draw = torch.rand(n, generator=generator, device=device)
     weights = torch.tensor(config.recipe_weights, device=device)
@@ -127,7 +128,9 @@ def _continuum_and_lines(position, rest, z, library, generator, config):
         m = int(archetype.sum())
         rows = torch.randint(library.archetypes.values.shape[0], (2, m), generator=generator, device=device)
         share = torch.rand((m, 1), generator=generator, device=device)
-        mixture = library.archetypes.values[rows[0]] * share + library.archetypes.values[rows[1]] * (1 - share)
+        mixture = library.archetypes.values[rows[0]] * share + library.archetypes.values[rows[1]] * (
+            1 - share
+        )
         flux[archetype] = library.archetypes.observe(mixture, position[archetype]).clamp(min=0.0)
     parametric = kind == 2
     if parametric.any():
@@ -161,7 +164,9 @@ def _broad_absorption(rest, generator):
     n, device = rest.shape[0], rest.device
     transmission = torch.ones_like(rest)
     for number in range(2):
-        present = 1.0 if number == 0 else (torch.rand((n, 1), generator=generator, device=device) < 0.4).float()
+        present = (
+            1.0 if number == 0 else (torch.rand((n, 1), generator=generator, device=device) < 0.4).float()
+        )
         centre = _uniform(0.004, 0.07, (n, 1), generator, device)
         width = torch.exp(_uniform(math.log(0.003), math.log(0.02), (n, 1), generator, device))
         depth = present * _uniform(0.2, 1.0, (n, 1), generator, device)
@@ -181,7 +186,9 @@ def _through_igm(flux, rest, z, kind, generator, config):
     transmission, mean = igm.forest_transmission(rest, z, generator)
     # Lines of real quasars hold the mean forest of their own redshift; archetypes that of about z = 2.6.
     mean_archetype = igm.forest_transmission(rest, torch.full_like(z, 2.6), generator)[1]
-    held = torch.where(kind[:, None] == 0, mean, torch.where(kind[:, None] == 1, mean_archetype, torch.ones_like(mean)))
+    held = torch.where(
+        kind[:, None] == 0, mean, torch.where(kind[:, None] == 1, mean_archetype, torch.ones_like(mean))
+    )
     flux = flux * torch.where(rest < 1215.67, (transmission / held.clamp(min=0.05)).clamp(max=3.0), 1.0)
     flux = flux * igm.lyman_limit(rest, z, generator)
     if config.dla:
@@ -190,6 +197,8 @@ def _through_igm(flux, rest, z, kind, generator, config):
             rows = has[:, 0]
             m = (int(rows.sum()), 1)
             velocity = torch.rand(m, generator=generator, device=device) * 0.18
-            column = 20.2 - 0.35 * torch.log(torch.rand(m, generator=generator, device=device).clamp(min=0.02))
+            column = 20.2 - 0.35 * torch.log(
+                torch.rand(m, generator=generator, device=device).clamp(min=0.02)
+            )
             flux[rows] = flux[rows] * igm.damped_absorption(rest[rows], velocity, column)
     return flux

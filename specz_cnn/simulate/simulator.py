@@ -100,7 +100,9 @@ class Simulator:
     device : str or `torch.device`
     """
 
-    def __init__(self, directory, *, grid=None, config=None, noise="dev_spectra.npz", noise_keep=None, device="cpu"):
+    def __init__(
+        self, directory, *, grid=None, config=None, noise="dev_spectra.npz", noise_keep=None, device="cpu"
+    ):
         self.grid = grid or ModelGrid()
         self.config = config or SimulationConfig()
         self.device = torch.device(device)
@@ -149,7 +151,9 @@ class Simulator:
         other = torch.rand(n, generator=generator, device=device) >= config.dr16_fraction
         z = torch.where(other | ~inside, uniform, z)
         again = torch.randint(len(library.line_z), (n,), generator=generator, device=device)
-        snr = library.line_snr[again] * torch.exp(config.snr_scatter * torch.randn(n, generator=generator, device=device))
+        snr = library.line_snr[again] * torch.exp(
+            config.snr_scatter * torch.randn(n, generator=generator, device=device)
+        )
         snr = snr.clamp(config.snr_min, config.snr_max)
         galaxy, star, sky = label == 1, label == 2, label == 3
         z = torch.where(galaxy, 0.01 + 1.0 * spread**1.5, z)

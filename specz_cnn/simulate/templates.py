@@ -81,7 +81,9 @@ def load_templates(directory, *, smooth=4.0, seed=0):
     templates, statistics = directory / "templates", directory / "statistics"
     for folder in (templates, statistics):
         if not folder.is_dir():
-            raise FileNotFoundError(f"no directory {folder}: see the documentation on training for what it must hold")
+            raise FileNotFoundError(
+                f"no directory {folder}: see the documentation on training for what it must hold"
+            )
     rng = np.random.default_rng(seed)
     basis, coefficients, z, snr = _quasar_lines(statistics, smooth)
     archetypes = _archetypes(templates / "rrarchetype-qso.fits", smooth)
@@ -155,9 +157,9 @@ def _stars(templates, smooth, rng, n_random=120):
         loglam = 1e4 * np.log10(header["CRVAL1"] + header["CDELT1"] * np.arange(data.shape[1]))
         basis = resample_rows(loglam, data, smooth=smooth, low=low, high=high).values.numpy()
         if coefficients is None:
-            mixture = np.abs(rng.normal(size=(n_random // 4, len(basis)))) * np.eye(1, len(basis))[0] + 0.3 * rng.normal(
-                size=(n_random // 4, len(basis))
-            )
+            mixture = np.abs(rng.normal(size=(n_random // 4, len(basis)))) * np.eye(1, len(basis))[
+                0
+            ] + 0.3 * rng.normal(size=(n_random // 4, len(basis)))
         else:
             mixture = np.asarray(coefficients)[rng.choice(len(coefficients), n_random)]
         rows.append(torch.from_numpy((mixture @ basis).astype(np.float32)))

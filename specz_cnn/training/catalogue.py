@@ -80,7 +80,11 @@ def build_shards(spectra, catalogue, directory, grid, *, shard_size=8192, progre
             else:
                 flux, ivar = grid.rebin(spectrum.loglam, spectrum.flux, spectrum.ivar)
                 good = spectrum.ivar > 0
-                snr = float(np.median(spectrum.flux[good] * np.sqrt(spectrum.ivar[good]))) if good.any() else 0.0
+                snr = (
+                    float(np.median(spectrum.flux[good] * np.sqrt(spectrum.ivar[good])))
+                    if good.any()
+                    else 0.0
+                )
                 label = (plate, mjd, fiberid, z, quasar, snr, weight)
                 counts["used"] += 1
         if label is None:

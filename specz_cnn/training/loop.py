@@ -199,7 +199,9 @@ class Trainer:
                 group["lr"] = self.learning_rate(self.step)
             loss = self.loss(examples)
             if not torch.isfinite(loss):
-                raise FloatingPointError(f"loss became {loss.item()} at step {self.step}; resume with a lower rate")
+                raise FloatingPointError(
+                    f"loss became {loss.item()} at step {self.step}; resume with a lower rate"
+                )
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -225,7 +227,9 @@ class Trainer:
         # A young average follows closely, or the first random weights would linger.
         decay = min(self.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for a, b in zip(self.averaged.state_dict().values(), self.network.state_dict().values(), strict=True):
+            for a, b in zip(
+                self.averaged.state_dict().values(), self.network.state_dict().values(), strict=True
+            ):
                 if a.dtype.is_floating_point:
                     a.lerp_(b, 1 - decay)
                 else:
@@ -238,7 +242,9 @@ class Trainer:
         outputs = torch.cat([self.averaged(x) for x in examples.x.split(batch_size)])
         quasar = examples.is_quasar
         z = point_estimate(outputs, **({"step": self.bins["step"]} if self.bins else self.target))
-        metrics = redshift_metrics(z[quasar].double().cpu().numpy(), examples.z[quasar].double().cpu().numpy())
+        metrics = redshift_metrics(
+            z[quasar].double().cpu().numpy(), examples.z[quasar].double().cpu().numpy()
+        )
         if self.bins:
             other = outputs.log_softmax(1)[:, -1].exp()
             metrics["completeness"] = float((other[quasar] < 0.5).float().mean())

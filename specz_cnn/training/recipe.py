@@ -127,7 +127,10 @@ def build_trainer(recipe, data, directory, *, device="cpu", noise_keep=None):
     validation = {"simulated": Examples(standardise(made.flux, made.ivar), made.z, made.label == 0)}
     if "shards" in recipe.validation:
         flux, ivar, labels = read_shards(recipe.validation["shards"])
-        z, quasar = torch.from_numpy(labels["z"].astype(np.float32)), torch.from_numpy(labels["is_quasar"].copy())
+        z, quasar = (
+            torch.from_numpy(labels["z"].astype(np.float32)),
+            torch.from_numpy(labels["is_quasar"].copy()),
+        )
         x = standardise(flux, ivar)
         validation["real"] = Examples(x.to(device), z.to(device), quasar.to(device))
     return Trainer(

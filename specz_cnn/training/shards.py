@@ -75,7 +75,11 @@ class ShardWriter:
         if self._labels:
             name = f"shard-{len(self._names):05d}"
             labels = np.array([tuple(x) for x in self._labels], LABEL_DTYPE)
-            for kind, values in (("flux", np.stack(self._flux)), ("ivar", np.stack(self._ivar)), ("labels", labels)):
+            for kind, values in (
+                ("flux", np.stack(self._flux)),
+                ("ivar", np.stack(self._ivar)),
+                ("labels", labels),
+            ):
                 _save(self.directory / f"{name}-{kind}.npy", values)
             self._names.append(name)
         self.n_finished += self._inputs

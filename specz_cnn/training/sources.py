@@ -72,7 +72,9 @@ class ShardSource:
     device : str or `torch.device`
     """
 
-    def __init__(self, directory, batch_size, seed, *, max_shift=0, max_dimming=1.0, z_min=0.0, z_max=7.1, device="cpu"):
+    def __init__(
+        self, directory, batch_size, seed, *, max_shift=0, max_dimming=1.0, z_min=0.0, z_max=7.1, device="cpu"
+    ):
         self.directory = Path(directory)
         info = json.loads((self.directory / "shards.json").read_text())
         self.batch_size, self.seed, self.step = batch_size, seed, info["pixel_step"]

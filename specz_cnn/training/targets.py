@@ -54,7 +54,9 @@ def regression_loss(output, z, is_quasar, mean, std):
     """
     target = (torch.log1p(z) - mean) / std
     # beta: quadratic within about 0.005 in ln(1 + z), 1500 km/s; beyond, outliers pull with constant force.
-    loss = torch.nn.functional.smooth_l1_loss(output[:, 0], target.float(), beta=0.005 / std, reduction="none")
+    loss = torch.nn.functional.smooth_l1_loss(
+        output[:, 0], target.float(), beta=0.005 / std, reduction="none"
+    )
     return torch.where(is_quasar, loss, 0.0)
 
 
@@ -80,5 +82,7 @@ def ordinal_loss(ramps, z, is_quasar, low, high):
     n_steps = ramps.shape[1]
     place = (torch.log1p(z.float()) - low) / (high - low) * n_steps
     target = (place[:, None] - torch.arange(n_steps, device=ramps.device)).clamp(0.0, 1.0)
-    miss = torch.where(target == 0, ramps.clamp(min=0), torch.where(target == 1, (ramps - 1).clamp(max=0), ramps - target))
+    miss = torch.where(
+        target == 0, ramps.clamp(min=0), torch.where(target == 1, (ramps - 1).clamp(max=0), ramps - target)
+    )
     return torch.where(is_quasar, (miss**2).sum(1), 0.0)

@@ -137,7 +137,9 @@ def test_everything_is_drawn(inspector):
     assert "calibrated probability" in element(inspector, "flags").text
     assert all(colours_of(inspector, name) > 3 for name in ("plot", "zoom", "pdf"))
     assert element(inspector, "count").text == "40 spectra"
-    assert inspector.find_element("css selector", ".row .flagged").text == "LCON"  # and not LCOV, LITTLE_COVERAGE
+    assert (
+        inspector.find_element("css selector", ".row .flagged").text == "LCON"
+    )  # and not LCOV, LITTLE_COVERAGE
 
 
 def test_decoded_spectrum_is_the_one_that_was_written(inspector):
