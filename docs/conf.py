@@ -54,6 +54,7 @@ if not os.environ.get("SPECZ_CNN_DOCS_INTERSPHINX"):
 numpydoc_show_class_members = False
 numpydoc_xref_ignore |= {"path-like", "shape", "units"}
 autosummary_generate = True
+toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"
 
 plot_formats = [("png", 150)]  # pictures of spectra as SVG would have a megabyte each

@@ -67,7 +67,7 @@ def _facts(info, size):
         ("Redshifts", "{:g} to {:g}".format(*info.z_range)),
         ("Licence", info.licence),
         ("Made", f"{info.created[:10]}, specz-cnn {info.package_version}"),
-        ("SHA-256 of the tensors", f"``{info.sha256}``"),
+        ("SHA-256", f"``{info.sha256}``"),
     ]
     return _table(rows, title="Facts")
 
@@ -110,7 +110,12 @@ def _made(info):
     if simulation:
         rows += [("Simulation", f"all ingredients on but {', '.join(off)}" if off else "all ingredients on")]
     for key, value in data.items():
-        rows += [(key.replace("_", " ").capitalize(), str(value) if value else "none")]
+        rows += [
+            (
+                "Real spectra" if key == "real" else key.replace("_", " ").capitalize(),
+                str(value) if value else "none",
+            )
+        ]
     lines = _table(rows, title="Training")
     if text:
         lines += [

@@ -45,7 +45,14 @@ figure.colorbar(image, ax=bottom, pad=0.01, label="weight / its rms")
 for name, rest in LINES.items():
     for axes in (top, bottom):
         axes.axvline(rest, color="k", lw=0.6, alpha=0.35)
-    top.text(rest, 1.03, name, transform=top.get_xaxis_transform(), ha="center", fontsize=8)
+    top.text(
+        rest,
+        1.03,
+        name,
+        transform=top.get_xaxis_transform(),
+        ha="right" if rest < 1000 else "center",
+        fontsize=8,
+    )
 bottom.set_xscale("log")
 bottom.set_xlim(700, 10000)
 bottom.xaxis.set_major_locator(FixedLocator([800, 1000, 1500, 2000, 3000, 4000, 5000, 7000, 10000]))
