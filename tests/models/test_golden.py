@@ -1,0 +1,58 @@
+"""Redshifts of the packaged weights that must not change: a tag means the same answer for ever."""
+
+from __future__ import annotations
+
+import pytest
+
+import specz_cnn
+from specz_cnn.simulate.example import example_spectrum
+
+_C = 299792.458
+
+# Redshift of the simulation: what each network measured when its weights were packaged.
+_SIMULATED = {
+    0.4: {"rnet-e": 0.40008, "rnet-pz": 0.40098, "rnet": 0.39600},
+    1.2: {"rnet-e": 1.19840, "rnet-pz": 1.19955, "rnet": 1.19256},
+    2.4: {"rnet-e": 2.40062, "rnet-pz": 2.40181, "rnet": 2.39639},
+    3.5: {"rnet-e": 3.50068, "rnet-pz": 3.50009, "rnet": 3.49582},
+    5.2: {"rnet-e": 5.20480, "rnet-pz": 5.21090, "rnet": 5.21962},
+    6.4: {"rnet-e": 6.40132, "rnet-pz": 6.39894, "rnet": 6.44036},
+}
+_REAL = {
+    "spec-3655-55240-0002.fits": 2.35013,
+    "spec-3655-55240-0026.fits": 2.24182,
+    "spec-3655-55240-0030.fits": 2.36357,
+    "spec-3655-55240-0054.fits": 0.80233,
+    "spec-3655-55240-0066.fits": 0.75508,
+    "spec-3655-55240-0070.fits": 2.38740,
+}
+
+
+def _velocity(z, expected):
+    return _C * abs(z - expected) / (1 + expected)
+
+
+@pytest.mark.parametrize("z", _SIMULATED)
+@pytest.mark.parametrize("model", ["rnet-e", "rnet-pz", "rnet"])
+def test_simulated(model, z):
+    spectrum = example_spectrum(z, snr=6.0, seed=int(z * 10))
+    result = specz_cnn.fit_redshift_cnn(spectrum, model=model, cross_check=None)
+    # 5 km/s: rounding above, and the noise and arithmetic of another processor.
+    assert _velocity(result.z, _SIMULATED[z][model]) < 5
+
+
+def test_narrow_range():
+    spectrum = example_spectrum(2.9, snr=6.0, seed=29)
+    result = specz_cnn.fit_redshift_cnn(spectrum, model="rnet-z2.8-3.0", cross_check=None)
+    assert _velocity(result.z, 2.90426) < 5
+
+
+@pytest.mark.parametrize("name", _REAL)
+def test_real(name, spectra_dir):
+    result = specz_cnn.fit_redshift_cnn(spectra_dir / name)
+    assert _velocity(result.z, _REAL[name]) < 5
+    assert result.flags == 0
+
+
+def test_every_name_is_packaged():
+    assert set(specz_cnn.list_models()) >= {"rnet-e", "rnet-pz", "rnet", "rnet-z2.8-3.0"}
