@@ -307,6 +307,8 @@ def write_table(table, path):
         table = _for_fits(table)
     elif name == "votable":
         table = _as_votable(table)
+    elif name == "ascii.csv":
+        table = _without_formats(table)
     # The temporary name keeps the extensions: compression goes by them.
     temporary = path.with_name(f".part-{os.getpid()}-{get_ident()}-{path.name}")
     try:
@@ -327,6 +329,14 @@ def write_table(table, path):
 
 #: Keywords of eight characters in place of the keys of ``meta``, which FITS would not take.
 _KEYWORDS = {"model_sha256": "MODELSHA", "cross_check": "CHECK", "cross_check_sha256": "CHECKSHA"}
+
+
+def _without_formats(table):
+    """A copy whose numbers are written in full: CSV would keep the few digits that are meant for the eye."""
+    table = table.copy()
+    for column in table.itercols():
+        column.info.format = None
+    return table
 
 
 def _for_fits(table):
