@@ -52,7 +52,8 @@ _VALUE = re.compile(
     rb" *(?:([+-]?\d+)|([+-]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][+-]?\d+)?)|'([ -&(-~]*)')? *(?:/[ -~]*)?"
 )
 # Column numbers have three digits at most, so that keyword and number leave room for spaces or none.
-_COLUMN_CARD = re.compile(rb"T(TYPE|FORM)(\d{1,3}) *= *'([ -&(-~]*)'")
+# After the value come a comment or the next card; anything else is damage.
+_COLUMN_CARD = re.compile(rb"T(TYPE|FORM)(\d{1,3}) *= *'([ -&(-~]*)'(?= *[/A-Z])")
 _SCALE_CARD = re.compile(rb"T(?:SCAL|ZERO)(\d{1,3}) *=")
 _FORM = re.compile(rb" *(\d*)([ABCDEIJKLM]) *")
 

@@ -106,19 +106,30 @@ def open_spec_lite(file):
             if isinstance(file, fits.HDUList):
                 name = file.filename() or name
                 yield file
-            else:
-                if isinstance(file, str | os.PathLike):
-                    check_regular(file)
-                _check_counts(file)
-                hdulist = fits.open(file, memmap=False)
+                return
+            with _opened(file) as stream:
+                hdulist = fits.open(stream, memmap=False)
                 try:
                     yield hdulist
                 finally:
-                    hdulist.close(closed=not hasattr(file, "read"))  # who opened a file closes it
+                    hdulist.close(closed=False)
     except (SpecLiteError, FileNotFoundError, MemoryError):
         raise
     except Exception as error:
         raise SpecLiteError(name, str(error) or type(error).__name__) from error
+
+
+@contextmanager
+def _opened(file):
+    """A checked file as a stream: astropy would leave a file open if it cannot read it; who opens a file closes it."""
+    if not isinstance(file, str | os.PathLike):
+        _check_counts(file)
+        yield file
+        return
+    check_regular(file)
+    _check_counts(file)
+    with open(file, "rb") as stream:
+        yield stream
 
 
 def check_regular(path):
