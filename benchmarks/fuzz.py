@@ -138,7 +138,7 @@ def damage_pixels(rng, data):
         table, start = _table_at(data, _header_end(data, 0), ("flux", "ivar"))
     except _Unusual:
         return data
-    if start + table.size > len(data):
+    if table.row_bytes == 0 or start + table.size > len(data):
         return data
     data = bytearray(data)
     offset = table.columns[str(rng.choice(["flux", "ivar"]))][1]
@@ -189,9 +189,11 @@ def read(path, data):
     """Read one file: what became of it, the arrays or the exception, CPU seconds."""
     from specz_cnn.io import SpecLiteError, read_arrays
 
+    signal.setitimer(signal.ITIMER_PROF, 0)
     path.write_bytes(data)
     started = time.process_time()
-    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+    # Again and again: the first may be raised where clean-up hangs in its turn.
+    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS, CPU_SECONDS)
     try:
         arrays = read_arrays(path)
         signal.setitimer(signal.ITIMER_PROF, 0)

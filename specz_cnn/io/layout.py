@@ -52,8 +52,17 @@ _MAX_COMPRESSION = 1100
 _MAX_INTEGER = 2**31 - 1
 
 _CARD = 80
+# Each begins with letters: then they are found quickly.
 _ABSURD_COUNTS = tuple(
-    re.compile(rb"(%s) *= *[+]?0*([1-9][0-9]{3,})" % name) for name in (b"NAXIS", b"TFIELDS")
+    re.compile(pattern)
+    for pattern in (
+        rb"(NAXIS) *= *[+]?0*([1-9][0-9]{3,})",
+        rb"(TFIELDS) *= *[+]?0*([1-9][0-9]{3,})",
+        rb"(NAXIS[0-9]*) *= *(-[0-9]*)",
+        rb"(PCOUNT) *= *(-[0-9]*)",
+        rb"(GCOUNT) *= *(-[0-9]*)",
+        rb"(TFIELDS) *= *(-[0-9]*)",
+    )
 )
 _COMPRESSIONS = ((b"\x1f\x8b\x08", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ", lzma.open))
 _MAX_UNPACKED = 1 << 28  # bytes; full files with all exposures are a tenth of this
@@ -157,10 +166,11 @@ def _decompressed(file):
 
 
 def _check_counts(file):
-    """Refuse headers that count axes or columns in thousands, and files that unpack to no end.
+    """Refuse headers that would keep astropy busy for ever, and files that unpack to no end.
 
-    astropy makes a list of as many entries as NAXIS or TFIELDS says before it looks for any of them: numbers of ten
-    digits take all the memory there is.  The standard allows 999.
+    It makes a list of as many entries as NAXIS or TFIELDS says before it looks for any of them: numbers of ten digits
+    take all the memory there is (the standard allows 999).  A negative size leads it back to the same HDU, again and
+    again.
     """
     with _decompressed(file) as stream:
         tail, size = b"", 0
