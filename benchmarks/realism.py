@@ -35,13 +35,14 @@ def real_quasars(path, grid):
     rows = rows[np.unique(data["group"][rows], return_index=True)[1]]
     pairs = [grid.rebin(loglam, data["flux"][i], data["ivar"][i]) for i in rows]
     flux, ivar = (torch.from_numpy(np.stack(x)) for x in zip(*pairs, strict=True))
+    z, snr = (torch.from_numpy(data[name][rows]).float() for name in ("z", "sn"))
+    return with_full_coverage(flux, ivar, z, snr)
+
+
+def with_full_coverage(flux, ivar, *others):
+    """Those spectra of which BOSS's whole range was recorded."""
     full = (ivar > 0).float().mean(1) > 0.74
-    return (
-        flux[full],
-        ivar[full],
-        torch.from_numpy(data["z"][rows])[full].float(),
-        torch.from_numpy(data["sn"][rows])[full],
-    )
+    return tuple(values[full] for values in (flux, ivar, *others))
 
 
 def simulated_like(simulator, z, snr, seed):
@@ -130,6 +131,7 @@ class _Classifier(nn.Module):
 def classifier_accuracy(real, simulated, folds=5, epochs=60):
     """Cross-validated accuracy of a small network; real and simulated in equal numbers."""
     rng = np.random.default_rng(0)
+    simulated = simulated[torch.from_numpy(rng.permutation(len(simulated))[: len(real)])]
     fold = rng.integers(0, folds, len(real))
     right, total = 0, 0
     for k in range(folds):
@@ -167,9 +169,10 @@ def main():
     grid = ModelGrid()
     flux, ivar, z, snr = real_quasars(Path(args.data) / "dev_spectra.npz", grid)
     simulator = Simulator(args.data, grid=grid, config=SimulationConfig())
-    sim_flux, sim_ivar = simulated_like(simulator, z, snr, seed=1)
     many_flux, many_ivar = simulated_like(simulator, z.repeat(10), snr.repeat(10), seed=2)
     many_z = z.repeat(10)
+    # Real spectra are those with nearly full coverage; so must be the simulated ones.
+    many_flux, many_ivar, many_z = with_full_coverage(many_flux, many_ivar, many_z)
     print(
         f"{len(z)} real BOSS quasars (one spectrum per object); simulated: 10 of the same redshift and S/N for each"
     )
@@ -188,7 +191,7 @@ def main():
             f"noise, {name:10s} std {values[0]:.3f}, autocorrelation",
             " ".join(f"{v:+.3f}" for v in values[1:]),
         )
-    accuracy, n = classifier_accuracy(standardise(flux, ivar), standardise(sim_flux, sim_ivar))
+    accuracy, n = classifier_accuracy(standardise(flux, ivar), standardise(many_flux, many_ivar))
     error = (accuracy * (1 - accuracy) / n) ** 0.5
     print(f"classifier accuracy real against simulated: {accuracy:.3f} +- {error:.3f} (0.5 is perfect)")
 

@@ -23,6 +23,7 @@ from scipy.special import expit, log_softmax, logsumexp
 from specz_cnn.posterior import (
     IDENTITY,
     RIGHT,
+    certainty,
     confidence_of,
     find_peak,
     posterior,
@@ -124,8 +125,18 @@ def calibrate(
     if bins is not None and (~is_quasar & (weights > 0)).any():
         odds = logsumexp(output[:, :-1], axis=1) - output[:, -1]
         calibration["p_qso"] = fit_monotone(odds, is_quasar, weights)
-    calibration["thresholds"] = _choose_thresholds(
-        found, right, weight, calibration, agree, check, bins is None, wrong
+    calibration["thresholds"] = dict(IDENTITY["thresholds"], delta=_choose_delta(found.delta, right, weight))
+    counted = (use | ~is_quasar) & (weights > 0) & np.isfinite(output).all(1)
+    calibration["thresholds"]["confidence"] = _choose_confidence(
+        output[counted],
+        np.where(is_quasar, np.log1p(z_true), np.nan)[counted],
+        weights[counted],
+        calibration,
+        None if z_check is None else np.asarray(z_check, dtype=np.float64)[counted],
+        check,
+        bins,
+        z_range,
+        wrong,
     )
     calibration["report"] = _report(
         output, truth, use, is_quasar, weights, bins, calibration, agree, check, z_range
@@ -351,30 +362,43 @@ def _fit_confidence(score, right, weight, agree, check):
     return maps
 
 
-def _choose_thresholds(found, right, weight, calibration, agree, check, number, wrong):
-    """Thresholds of SMALL_DELTA and LOW_CONFIDENCE."""
-    limits = dict(IDENTITY["thresholds"])
-    delta, ok = found.delta, np.ones(right.size, dtype=bool)
-    limits["delta"] = 0.0
-    if np.isfinite(delta).sum() >= 20:
-        nodes = fit_monotone(delta[np.isfinite(delta)], right[np.isfinite(delta)], weight[np.isfinite(delta)])
-        level = np.log(_DOUBT / (1 - _DOUBT))
-        # Where the curve crosses the level; at its ends, everything or nothing is in doubt.
-        limits["delta"] = (
-            max(float(np.interp(level, nodes["y"], nodes["x"])), 0.0) if nodes["y"][0] < level else 0.0
-        )
-        ok = ~(delta < limits["delta"])
+def _choose_delta(delta, right, weight):
+    """Threshold of SMALL_DELTA: where the curve of right redshifts against delta crosses a level."""
+    known = np.isfinite(delta)
+    if known.sum() < 20:
+        return 0.0
+    nodes = fit_monotone(delta[known], right[known], weight[known])
+    level = np.log(_DOUBT / (1 - _DOUBT))
+    # At the ends of the curve everything or nothing is in doubt.
+    return max(float(np.interp(level, nodes["y"], nodes["x"])), 0.0) if nodes["y"][0] < level else 0.0
+
+
+def _choose_confidence(output, truth, weight, calibration, z_check, check, bins, z_range, wrong):
+    """Threshold of LOW_CONFIDENCE; ``truth`` is ln(1 + z), NaN for what is no quasar.
+
+    The least one with which, of those that no flag catches, few enough are wrong (no quasar has no right redshift), and
+    few enough of the other objects remain.
+    """
+    found = posterior(output, bins=bins, calibration=calibration, z_range=z_range)
+    right, other = np.abs(np.log1p(found.z) - truth) < RIGHT, np.isnan(truth)
+    agree = None if z_check is None else _agreement(found.z, z_check)
+    confidence = confidence_of(found.score, calibration, agree=agree, check=check, number=bins is None)
+    sure = certainty(confidence, found.p_qso)
+    limits = calibration["thresholds"]
+    ok = ~(found.delta < limits["delta"]) & ~(found.p_qso < limits["p_qso"])
+    if bins is None:
+        ok &= ~other  # a network that returns one number leaves these to its cross-check
     if agree is not None:
         ok &= agree != 0
-    confidence = confidence_of(found.score, calibration, agree=agree, check=check, number=number)
-    # Least threshold above which few enough are wrong, of those that no other flag catches.
-    order = np.argsort(-confidence, kind="stable")
+    order = np.argsort(-sure, kind="stable")
     order = order[ok[order]]
     total, bad = np.cumsum(weight[order]), np.cumsum(weight[order] * ~right[order])
     # One more wrong than was seen, because the set is chosen by the very spectra that it is counted on.
-    fine = np.flatnonzero((bad + weight.mean() <= wrong * total) | (bad == 0))
-    limits["confidence"] = float(confidence[order[fine[-1]]]) if fine.size else 1.0
-    return limits
+    enough = (bad + weight.mean() <= wrong * total) | (bad == 0)
+    if other.any():
+        enough &= np.cumsum(weight[order] * other[order]) <= wrong * weight[other].sum()
+    fine = np.flatnonzero(enough)
+    return float(sure[order[fine[-1]]]) if fine.size else 1.0
 
 
 def _report(output, truth, use, is_quasar, weights, bins, calibration, agree, check, z_range):
@@ -391,7 +415,9 @@ def _report(output, truth, use, is_quasar, weights, bins, calibration, agree, ch
     everything = np.ones(right.size, dtype=bool)
     confidence = confidence_of(found.score, calibration, agree=agree, check=check, number=bins is None)
     limits = calibration["thresholds"]
-    unflagged = (confidence >= limits["confidence"]) & ~(found.delta < limits["delta"])
+    unflagged = (certainty(confidence, found.p_qso) >= limits["confidence"]) & ~(
+        found.delta < limits["delta"]
+    )
     if agree is not None:
         unflagged &= agree != 0
     report = {

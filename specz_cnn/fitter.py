@@ -15,7 +15,7 @@ import numpy as np
 
 from specz_cnn.flags import RedshiftFlag
 from specz_cnn.io.arrays import SpectrumArrays
-from specz_cnn.posterior import RIGHT, confidence_of, posterior
+from specz_cnn.posterior import RIGHT, certainty, confidence_of, posterior
 
 __all__ = [
     "RESULTS",
@@ -165,16 +165,13 @@ def _writable(value):
 
 def _best_snr(flux, ivar, factor):
     """Mean S/N per native pixel in the best of a few segments of the wavelength range, shape (n,)."""
-    best = np.full(len(flux), -np.inf)
-    for f, v in zip(*(np.array_split(x, _N_SEGMENTS, axis=1) for x in (flux, ivar)), strict=True):
-        used = (v > 0).sum(axis=1)
-        snr = (
-            (f.astype(np.float64) * np.sqrt(v.astype(np.float64))).sum(axis=1)
-            / np.maximum(used, 1)
-            / factor**0.5
-        )
-        best = np.where(used >= f.shape[1] // 2, np.maximum(best, snr), best)
-    return best
+    n_pixels = flux.shape[1]
+    starts = np.linspace(0, n_pixels, _N_SEGMENTS, endpoint=False).astype(np.int64)
+    length = np.diff(starts, append=n_pixels)
+    used = np.add.reduceat(ivar > 0, starts, axis=1, dtype=np.int64)
+    ratio = flux.astype(np.float64) * np.sqrt(ivar.astype(np.float64))
+    snr = np.add.reduceat(ratio, starts, axis=1) / np.maximum(used, 1) / factor**0.5
+    return np.where(used >= length // 2, snr, -np.inf).max(axis=1)
 
 
 def resolve_device(device=None):
@@ -474,11 +471,14 @@ class Fitter:
             u_check = np.log1p(other.z)
             at_limit |= has_say & ((u_check > high + _LIMIT_MARGIN) | (u_check < low - _LIMIT_MARGIN))
         # Comparisons with NaN, where a model cannot tell, raise no flag.
+        not_quasar = p_qso < limits["p_qso"]
+        # What is called a star has been warned of already; its flags tell whether its lines fit one redshift only.
+        sure = np.where(not_quasar, confidence, certainty(confidence, own.p_qso))
         raised = {
             RedshiftFlag.SMALL_DELTA: own.delta < limits["delta"],
             RedshiftFlag.Z_FITLIMIT: at_limit,
-            RedshiftFlag.LOW_CONFIDENCE: confidence < limits["confidence"],
-            RedshiftFlag.NOT_QSO: p_qso < limits["p_qso"],
+            RedshiftFlag.LOW_CONFIDENCE: sure < limits["confidence"],
+            RedshiftFlag.NOT_QSO: not_quasar,
             RedshiftFlag.MODELS_DISAGREE: disagree,
         }
         return sum(np.where(where, int(flag), 0) for flag, where in raised.items())

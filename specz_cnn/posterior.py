@@ -26,7 +26,8 @@ keys with values that change nothing:
 ``p_qso``
     The same kind of map for the probability of being a quasar.
 ``thresholds``
-    For the flags: ``confidence``, ``p_qso`` and ``delta``, the least ln(probability / probability of the runner-up).
+    For the flags: ``confidence`` (the least `certainty`), ``p_qso`` and ``delta``, the least ln(probability /
+    probability of the runner-up).
 ``report``
     What the fit was made from and how good it is; not used.
 """
@@ -36,11 +37,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import gaussian_filter1d
-from scipy.special import expit, log_softmax, logit, logsumexp, ndtr
+from scipy.special import expit, log_softmax, logit, ndtr
 
-__all__ = ["IDENTITY", "RIGHT", "Posterior", "apply_map", "confidence_of", "credible_intervals", "posterior"]
+__all__ = [
+    "IDENTITY",
+    "RIGHT",
+    "Posterior",
+    "apply_map",
+    "certainty",
+    "confidence_of",
+    "credible_intervals",
+    "posterior",
+]
 
 _C = 299792.458  # km/s
 
@@ -53,6 +62,12 @@ _TINY = 1e-12  # least probability, and least doubt, that double precision still
 _ROWS = 64  # processed at a time, so that arrays stay in the processor's cache
 _CENTRAL = 0.15865525393145707, 0.8413447460685429  # quantiles of a normal distribution at -1 and +1 sigma
 _Z_BINS = {"n": 2272, "step": 4e-4 * float(np.log(10))}  # for networks that return one number
+
+# Cubic Hermite polynomials at the samples of a bin: of its mass, and of the slopes at its lower and upper edge.
+_PLACE = np.arange(_SAMPLES) / _SAMPLES
+_RISE = _PLACE**2 * (3 - 2 * _PLACE)
+_LEAVE = _PLACE * (1 - _PLACE) ** 2
+_ARRIVE = _PLACE**2 * (_PLACE - 1)
 
 _NO_MAP = {"x": [], "y": []}
 
@@ -174,7 +189,8 @@ def _from_logits(logits, step, calibration):
     factor = error_factor(width, calibration["error"])
     u_second, p_second = _runner_up(pdf, u, step)
     inside = np.clip(u, low, high)
-    other = logsumexp(logits[:, :-1], axis=1) - logits[:, -1]
+    highest = logits[:, :-1].max(1)
+    other = highest + np.log(np.exp(logits[:, :-1] - highest[:, None]).sum(1)) - logits[:, -1]
     return {
         "pdf": pdf,
         "z": np.expm1(u),
@@ -268,6 +284,20 @@ def confidence_of(score, calibration, *, agree=None, check="", number=False):
     return expit(result)
 
 
+def certainty(confidence, p_qso):
+    """Probability that an object is a quasar and its redshift right; a p_qso of NaN, unknown, does not count.
+
+    Parameters
+    ----------
+    confidence, p_qso : `~numpy.ndarray`, shape (n,)
+
+    Returns
+    -------
+    `~numpy.ndarray`, shape (n,)
+    """
+    return confidence * np.where(np.isnan(p_qso), 1.0, p_qso)
+
+
 def error_factor(width, nodes):
     """Factor by which a raw half width (km/s) is multiplied, interpolated in its logarithm."""
     if not len(nodes["raw"]):
@@ -281,7 +311,8 @@ def window_sum(values, half):
     Sums of sums of 1, 2, 4, ... bins: exact to rounding even next to a peak 1e15 times higher, unlike a running sum.
     """
     n_bins, size = values.shape[1], 2 * half + 1
-    block = np.pad(values, ((0, 0), (half, half)))
+    block = np.zeros((len(values), n_bins + 2 * half))
+    block[:, half : half + n_bins] = values
     total, offset, width = 0.0, 0, 1
     while True:
         if size & width:
@@ -362,12 +393,34 @@ def quantile(masses, levels, step):
 
 
 def smooth_cumulative(masses):
-    """Cumulative distribution at 16 points per bin, monotone cubic between the edges: shape (n, 16 m + 1)."""
-    edges = np.arange(masses.shape[1] + 1)
-    # The interpolation divides by the masses: those next to the smallest number there is would overflow.
-    masses = np.where(masses < 1e-100, 0.0, masses)
-    cumulative = np.pad(np.cumsum(masses, axis=1), ((0, 0), (1, 0)))
-    return PchipInterpolator(edges, cumulative, axis=1)(np.arange(_SAMPLES * masses.shape[1] + 1) / _SAMPLES)
+    """Cumulative distribution at 16 points per bin, monotone cubic between the edges: shape (n, 16 m + 1).
+
+    The slope at an edge is the harmonic mean of the masses on either side (Fritsch F. N., Butland J. 1984, SIAM J. Sci.
+    Stat. Comput. 5, 300), for bins of equal width.
+    """
+    masses = np.asarray(masses, dtype=np.float64)
+    n, m = masses.shape
+    left, right = masses[:, :-1], masses[:, 1:]
+    total = left + right
+    slope = np.zeros((n, m + 1))
+    # Divided before multiplied: products of two tiny masses would underflow.
+    np.divide(right, total, out=slope[:, 1:-1], where=total > 0)
+    slope[:, 1:-1] *= 2 * left
+    if m > 1:
+        for end, first, second in ((0, masses[:, 0], masses[:, 1]), (m, masses[:, -1], masses[:, -2])):
+            slope[:, end] = np.clip(1.5 * first - 0.5 * second, 0.0, None)
+    else:
+        slope[:] = masses
+    edges = np.zeros((n, m + 1))
+    np.cumsum(masses, axis=1, out=edges[:, 1:])
+    fine = np.empty((n, _SAMPLES * m + 1))
+    inside = fine[:, :-1].reshape(n, m, _SAMPLES)
+    np.multiply(masses[:, :, None], _RISE, out=inside)
+    inside += slope[:, :-1, None] * _LEAVE
+    inside += slope[:, 1:, None] * _ARRIVE
+    inside += edges[:, :-1, None]
+    fine[:, -1] = edges[:, -1]
+    return fine
 
 
 def estimate(raw, pdf, centre, step, how):

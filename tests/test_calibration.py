@@ -9,7 +9,7 @@ import pytest
 from scipy.special import expit
 
 from specz_cnn.calibration import calibrate, fit_monotone
-from specz_cnn.posterior import RIGHT, apply_map, confidence_of, posterior
+from specz_cnn.posterior import RIGHT, apply_map, certainty, confidence_of, posterior
 
 STEP = 4e-4 * np.log(10)
 BINS = {"n": 2272, "step": STEP}
@@ -81,17 +81,24 @@ def test_p_qso_is_the_frequency(sample, calibration):
     assert p_qso[unsure].mean() == pytest.approx(is_quasar[unsure].mean(), abs=0.12)
 
 
-def test_thresholds_keep_wrong_redshifts_out(sample, calibration):
+def test_thresholds_keep_wrong_redshifts_and_other_objects_out(sample, calibration):
     output, z, is_quasar, _ = sample
-    found = posterior(output[is_quasar], bins=BINS, calibration=calibration)
-    wrong = np.abs(np.log1p(found.z) - np.log1p(z[is_quasar])) > RIGHT
+    found = posterior(output, bins=BINS, calibration=calibration)
+    wrong = np.abs(np.log1p(found.z) - np.log1p(z)) > RIGHT
     limits = calibration["thresholds"]
-    unflagged = (confidence_of(found.score, calibration) >= limits["confidence"]) & (
-        found.delta >= limits["delta"]
+    unflagged = (
+        (certainty(confidence_of(found.score, calibration), found.p_qso) >= limits["confidence"])
+        & (found.delta >= limits["delta"])
+        & (found.p_qso >= limits["p_qso"])
     )
-    assert unflagged.mean() > 0.1
-    assert wrong[unflagged].mean() <= 1e-3
+    assert unflagged[is_quasar].mean() > 0.1
+    assert (wrong | ~is_quasar)[unflagged].mean() <= 1e-3
+    assert unflagged[~is_quasar].mean() <= 1e-3
     assert calibration["report"]["wrong_unflagged"] <= 1e-3
+
+
+def test_certainty():
+    np.testing.assert_allclose(certainty(np.array([0.5, 0.9]), np.array([0.5, np.nan])), [0.25, 0.9])
 
 
 def test_cross_check_enters_the_confidence(sample):

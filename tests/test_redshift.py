@@ -246,6 +246,7 @@ NAMES = {
     "nothing": ((made_up(0.4), made_up(0.4)), RedshiftFlag(0)),
     "confidence": ((made_up(0.4, score=1.0), made_up(0.4)), RedshiftFlag.LOW_CONFIDENCE),
     "runner-up": ((made_up(0.4, p_second=0.6), made_up(0.4)), RedshiftFlag.SMALL_DELTA),
+    "perhaps a star": ((made_up(0.4, p_qso_logit=1.0), made_up(0.4)), RedshiftFlag.LOW_CONFIDENCE),
     "star": ((made_up(0.4, p_qso_logit=-1.0), made_up(0.4)), RedshiftFlag.NOT_QSO),
     "disagree": ((made_up(0.4), made_up(0.5)), RedshiftFlag.MODELS_DISAGREE),
     "nearly": ((made_up(0.4), made_up(0.4 + 0.9 * 1.4 * 3000 / C)), RedshiftFlag(0)),

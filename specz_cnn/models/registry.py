@@ -11,6 +11,8 @@ never changes what it means; a name may move to a newer tag.
 
 from __future__ import annotations
 
+import copy
+import functools
 import hashlib
 import json
 import math
@@ -318,8 +320,16 @@ def _not_safetensors(start):
 
 def _index(directory):
     path = Path(directory) / "index.json"
-    if not path.exists():
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
         return {"schema": SCHEMA_VERSION, "models": {}, "names": {}}
+    return _read_index(path, stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(maxsize=4)
+def _read_index(path, mtime, size):
+    """The index as it was written at a time, shared by all: the time and the size are there to tell a new one."""
     index = json.loads(path.read_text())
     if index.get("schema") != SCHEMA_VERSION:
         raise WeightsError(f"{path} has schema {index.get('schema')!r}, not {SCHEMA_VERSION}")
@@ -503,7 +513,7 @@ def package_model(path, *, name=None, directory=None):
     """
     directory = WEIGHTS_DIRECTORY if directory is None else Path(directory)
     info = load_model(Path(path)).info
-    index = _index(directory)
+    index = copy.deepcopy(_index(directory))
     content = Path(path).read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     known = index["models"].get(info.tag)

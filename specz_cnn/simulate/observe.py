@@ -80,7 +80,11 @@ def observe_spectra(flux, snr, noise, loglam, generator, config, native_per_pixe
         flux = flux * torch.exp(
             (normal(n, 4) * torch.tensor([0.0, 0.05, 0.04, 0.03], device=device)) @ smooth
         )
-        step = 1 + 0.04 * normal(n, 1) * (uniform(n, 1) < 0.3)
+        step = torch.exp(0.04 * normal(n, 1) * (uniform(n, 1) < 0.3))
+        # A few are off by a factor of two, as when a fibre misses its object or the arms do not match.
+        bad = uniform(n, 1) < 0.05
+        flux = flux * torch.exp(0.4 * bad * normal(n, 3) @ smooth[1:])
+        step = torch.where(bad, torch.exp(0.4 * normal(n, 1)), step)
         flux = torch.where(loglam > 37780.0, flux * step, flux)  # dichroic near 6000 A
     ivar = noise[torch.randint(noise.shape[0], (n,), generator=generator, device=device)]
     ivar = ivar * torch.exp((normal(n, 4) * torch.tensor([0.0, 0.3, 0.2, 0.1], device=device)) @ smooth)
@@ -98,7 +102,7 @@ def observe_spectra(flux, snr, noise, loglam, generator, config, native_per_pixe
         # Where the sky is bright the pipeline's error falls short, the more the further to the red.
         red = torch.sigmoid((loglam - 38900.0) / 150.0)
         bright = (ivar < 0.5 * _local_mean(ivar)).float()
-        excess = uniform(n, 1) * 0.3 * red + uniform(n, 1) * bright
+        excess = uniform(n, 1) * 0.3 * red + 0.6 * uniform(n, 1) * bright
         error = error * (1 + excess)
         error = error + 0.25 * (normal(n, 4) * uniform(n, 1)) @ smooth * sigma / native_per_pixel**0.5
     if config.cosmic_rays:
@@ -126,6 +130,13 @@ def _mask_runs(ivar, uniform):
     blue, red = (uniform(n, 1) < 0.06), (uniform(n, 1) < 0.06)
     cut_blue = (uniform(n, 1) * 0.4 * n_pixels) * blue
     cut_red = n_pixels - (uniform(n, 1) * 0.4 * n_pixels) * red
+    # In a few one arm, or nearly everything, is missing.
+    short = uniform(n, 1) < 0.05
+    length = (0.12 + 0.5 * uniform(n, 1)) * n_pixels
+    start = ((1.4 * uniform(n, 1) - 0.2) * (n_pixels - length)).clamp(min=0)  # often at the very beginning
+    start = torch.minimum(start, n_pixels - length)
+    cut_blue = torch.where(short, start, cut_blue)
+    cut_red = torch.where(short, start + length, cut_red)
     return torch.where((pixel >= cut_blue) & (pixel < cut_red), ivar, 0.0)
 
 

@@ -62,11 +62,12 @@ def quasar_spectra(z, library, loglam, generator, config):
         flux = flux * (1 + amplitude * library.broad.observe(rows, position, outside="zero")).clamp(min=0.05)
     if config.tilt:
         x = 1e-4 * position - 3.4
-        slope = 0.35 * _normal(size, generator, device)
+        # Target selection prefers blue quasars: without the mean tilt, simulated ones are too red.
+        slope = -0.35 + 0.3 * _normal(size, generator, device)
         curve = 0.5 * _normal(size, generator, device)
         flux = flux * torch.exp((slope * x + curve * x * x) * math.log(10.0)).clamp(0.05, 20.0)
     if config.reddening:
-        ebv = -0.03 * torch.log(torch.rand(size, generator=generator, device=device).clamp(min=1e-4))
+        ebv = -0.02 * torch.log(torch.rand(size, generator=generator, device=device).clamp(min=1e-4))
         dusty = torch.rand(size, generator=generator, device=device) < 0.05
         ebv = torch.where(dusty, _uniform(0.05, 0.35, size, generator, device), ebv)
         flux = flux * 10 ** (-0.4 * ebv * (1.39 * (1e-4 * rest) ** -1.2 - 1.39 * 0.25**-1.2))
@@ -146,8 +147,9 @@ def _narrow_and_host(flux, position, rest, z, library, generator, config):
     size, device = (flux.shape[0], 1), flux.device
     if config.narrow_lines:
         rows = torch.randint(library.narrow.values.shape[0], (size[0],), generator=generator, device=device)
-        strength = torch.exp(2.0 + 1.2 * _normal(size, generator, device))  # EW of [OIII] around 7 A
-        strength = strength * (torch.rand(size, generator=generator, device=device) < 0.7)
+        # On top of those that the lines of real quasars hold: EW of [OIII] around 4 A.
+        strength = torch.exp(1.4 + 1.2 * _normal(size, generator, device))
+        strength = strength * (torch.rand(size, generator=generator, device=device) < 0.5)
         flux = flux * (1 + strength * library.narrow.observe(rows, position, outside="zero"))
     if config.host_galaxies:
         pick = torch.randint(len(library.galaxy_coefficients), (size[0],), generator=generator, device=device)

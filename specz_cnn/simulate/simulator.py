@@ -40,8 +40,8 @@ class SimulationConfig:
     z_min: float = 0.0
     z_max: float = 7.1
     dr16_fraction: float = 0.55
-    class_weights: tuple = (0.78, 0.09, 0.09, 0.04)
-    recipe_weights: tuple = (0.6, 0.25, 0.15)
+    class_weights: tuple = (0.72, 0.11, 0.13, 0.04)
+    recipe_weights: tuple = (0.62, 0.18, 0.2)
     snr_min: float = 0.4
     snr_max: float = 40.0
     snr_scatter: float = 0.25

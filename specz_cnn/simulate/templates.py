@@ -157,9 +157,9 @@ def _stars(templates, smooth, rng, n_random=120):
         loglam = 1e4 * np.log10(header["CRVAL1"] + header["CDELT1"] * np.arange(data.shape[1]))
         basis = resample_rows(loglam, data, smooth=smooth, low=low, high=high).values.numpy()
         if coefficients is None:
-            mixture = np.abs(rng.normal(size=(n_random // 4, len(basis)))) * np.eye(1, len(basis))[
-                0
-            ] + 0.3 * rng.normal(size=(n_random // 4, len(basis)))
+            # Cataclysmic variables come without coefficients; with their broad lines they resemble quasars most.
+            mixture = 0.3 * rng.normal(size=(2 * n_random, len(basis)))
+            mixture[:, 0] += np.abs(rng.normal(size=2 * n_random))
         else:
             mixture = np.asarray(coefficients)[rng.choice(len(coefficients), n_random)]
         rows.append(torch.from_numpy((mixture @ basis).astype(np.float32)))
