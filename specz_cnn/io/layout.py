@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import os
 import re
@@ -65,6 +66,7 @@ _ABSURD_COUNTS = tuple(
     )
 )
 _COMPRESSIONS = ((b"\x1f\x8b\x08", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ", lzma.open))
+_COMPRESSED = gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile
 _MAX_UNPACKED = 1 << 28  # bytes; full files with all exposures are a tenth of this
 
 
@@ -137,8 +139,39 @@ def _opened(file):
         return
     check_regular(file)
     _check_counts(file)
-    with open(file, "rb") as stream:
+    with _decompressed(file) as stream:
+        if isinstance(stream, _COMPRESSED):
+            yield _BoundedBytes(stream.read())
+            return
+    with _BoundedReader(io.FileIO(file)) as stream:
         yield stream
+
+
+class _Bounded:
+    """A stream that can be read a few times over, but not for ever.
+
+    A header that makes no sense has a negative size for astropy, which then meets the same HDUs again and again.
+    """
+
+    _TIMES, _AT_LEAST = 8, 1_000_000
+    _total = 0
+
+    def read(self, size=-1, /):
+        data = super().read(size)
+        self._total += max(len(data), _CARD)
+        if self._total > self._TIMES * self._length() + self._AT_LEAST:
+            raise ValueError("its headers lead in circles")
+        return data
+
+
+class _BoundedReader(_Bounded, io.BufferedReader):
+    def _length(self):
+        return os.fstat(self.fileno()).st_size
+
+
+class _BoundedBytes(_Bounded, io.BytesIO):
+    def _length(self):
+        return self.getbuffer().nbytes
 
 
 def check_regular(path):
@@ -180,7 +213,7 @@ def _check_counts(file):
                 if match := pattern.search(data):
                     raise ValueError(f"{match[1].decode()} = {match[2].decode()} in a header")
             tail, size = data[-_CARD:], size + len(chunk)
-            if size > _MAX_UNPACKED and isinstance(stream, gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile):
+            if size > _MAX_UNPACKED and isinstance(stream, _COMPRESSED):
                 raise ValueError(f"unpacks to more than {_MAX_UNPACKED >> 20} MiB")
 
 

@@ -195,7 +195,9 @@ def _primary_hdu(coadd, name, run2d, ra, dec, cards):
 def _catalogue_hdu(row, coadd):
     """HDU 2, the row of the survey's catalogue."""
     good = ~bad_pixels(coadd["flux"], coadd["ivar"], policy="ivar")
-    snr = np.median(coadd["flux"][good] * np.sqrt(coadd["ivar"][good])) if good.any() else 0.0
+    flux, ivar = (coadd[name][good].astype(np.float64) for name in ("flux", "ivar"))
+    largest = np.finfo(np.float32).max
+    snr = np.clip(np.median(flux * np.sqrt(ivar)), -largest, largest) if good.any() else 0.0
     row = row | {
         "SN_MEDIAN_ALL": np.float32(snr),
         "WAVEMIN": np.float32(10.0 ** np.float64(coadd["loglam"][0])),

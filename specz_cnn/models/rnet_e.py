@@ -66,7 +66,10 @@ class RNetE(nn.Module):
         )
         n_features = sizes[-1]
         self.n_fft = fft_length(n_pixels + n_bins)
-        self.templates = nn.Parameter(0.02 * torch.randn(n_templates, n_features, n_pixels + n_bins))
+        templates = torch.empty(n_templates, n_features, n_pixels + n_bins)
+        if not templates.is_meta:  # without data, normal numbers only import torch's compiler, for seconds
+            templates = 0.02 * torch.randn(templates.shape)
+        self.templates = nn.Parameter(templates)
         self.lag_norm = nn.BatchNorm1d(n_templates)
         self.lag_bias = nn.Parameter(torch.zeros(n_templates, n_bins))
         pad = lag_width // 2

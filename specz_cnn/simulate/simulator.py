@@ -9,6 +9,7 @@ import torch
 
 from specz_cnn.grid import ModelGrid
 from specz_cnn.simulate.contaminants import galaxy_spectra, sky_spectra, star_spectra
+from specz_cnn.simulate.convention import HIGHEST, eigenspectra_redshift
 from specz_cnn.simulate.observe import lattice_positions, load_noise, observe_spectra
 from specz_cnn.simulate.quasars import quasar_spectra
 from specz_cnn.simulate.templates import load_templates
@@ -35,6 +36,9 @@ class SimulationConfig:
         Relative numbers of quasars made from lines of real quasars, archetypes, parametric lines.
     snr_min, snr_max, snr_scatter : float
         Bounds of the S/N per native pixel, and the log-normal scatter by which DR16's distribution is widened.
+    pipeline_redshifts, without_forest : bool, float
+        Give quasars the redshift that SDSS would (`specz_cnn.simulate.convention`), and the share of those whose
+        redshift is that of the fit without the Lyman-alpha forest: p(z) then covers both conventions.
     """
 
     z_min: float = 0.0
@@ -45,6 +49,8 @@ class SimulationConfig:
     snr_min: float = 0.4
     snr_max: float = 40.0
     snr_scatter: float = 0.25
+    pipeline_redshifts: bool = True
+    without_forest: float = 0.3
     extra_lines: bool = True
     tilt: bool = True
     reddening: bool = True
@@ -135,9 +141,16 @@ class Simulator:
         flux[star] = star_spectra(z[star], self.library, self.loglam, generator)
         flux[sky] = sky_spectra(len(sky), self.loglam, generator)
         snr[sky] = 0.3 * torch.rand(len(sky), generator=generator, device=device)
+        clean = flux
         flux, ivar = observe_spectra(
             flux, snr, self.noise, self.loglam, generator, config, native_per_pixel=self.grid.factor
         )
+        if config.pipeline_redshifts:
+            red = torch.rand(n, generator=generator, device=device) < config.without_forest
+            fit = (label == 0) & ~is_bal & (z < HIGHEST)
+            z[fit] = eigenspectra_redshift(
+                clean[fit], ivar[fit], z[fit], self.library.quasars, self.loglam, without_forest=red[fit]
+            )
         return SimulatedBatch(flux, ivar, z, label, snr, is_bal)
 
     def _draw_redshift_and_snr(self, n, label, generator):

@@ -39,6 +39,8 @@ class TemplateLibrary:
     galaxy_coefficients : `torch.Tensor`, shape (n, 4)
     stars : Bank
         Stars in the rest frame.
+    quasars : Bank
+        The four SDSS quasar eigenspectra, which define the pipeline's redshift.
     """
 
     line_basis: Bank
@@ -51,6 +53,7 @@ class TemplateLibrary:
     galaxies: Bank
     galaxy_coefficients: torch.Tensor
     stars: Bank
+    quasars: Bank
 
     def to(self, device):
         """The same library on another device."""
@@ -98,6 +101,7 @@ def load_templates(directory, *, smooth=4.0, seed=0):
         galaxies=_sdss_eigenspectra(templates / "spEigenGal-56436.fits", smooth),
         galaxy_coefficients=torch.from_numpy(_galaxy_coefficients(rng)),
         stars=_stars(templates, smooth, rng),
+        quasars=_sdss_eigenspectra(templates / "spEigenQSO-55732.fits", smooth),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+import io
 import os
 import re
 import socket
@@ -19,7 +20,7 @@ from astropy.io import fits
 from specz_cnn import RedshiftFlag, SpectrumArrays, fit_redshifts_cnn, read_spec_lite
 from specz_cnn.fitter import prepare_path
 from specz_cnn.grid import ModelGrid
-from specz_cnn.io import SpecLiteError, read_arrays, read_arrays_astropy
+from specz_cnn.io import SpecLiteError, layout, read_arrays, read_arrays_astropy
 from specz_cnn.simulate.example import example_spectrum
 
 BLOCK = 2880
@@ -352,3 +353,23 @@ def test_damaged_pixels_never_give_a_confident_wrong_redshift():
     confident = table["flags"] == 0
     assert confident.sum() > 10  # most damage is harmless
     assert (np.abs(np.log1p(table["z"][confident]) - np.log(3.4)) < 0.01).all()
+
+
+@pytest.mark.parametrize("keyword", ["SIMPLE", "NAXIS2"])
+def test_compressed_headers_that_lead_in_circles(tmp_path, file, keyword):
+    """An HDU that astropy cannot make sense of in a compressed file sends it back to the first one."""
+    data = file.read_bytes()
+    place = data.index(keyword.ljust(8).encode() + b"= ") + 12
+    path = tmp_path / file.name
+    path.write_bytes(gzip.compress(data[:place] + b"\0" + data[place + 1 :]))
+    refused(path, "")
+
+
+def test_streams_can_be_read_a_few_times_but_not_for_ever(file):
+    with layout._BoundedReader(io.FileIO(file)) as stream, pytest.raises(ValueError, match="in circles"):
+        for _ in range(5):
+            assert stream.read() == file.read_bytes()
+            stream.seek(0)
+        for _ in range(100_000):
+            stream.seek(0)
+            stream.read(2880)

@@ -1,0 +1,101 @@
+"""What redshift SDSS would give to a noise-free spectrum.
+
+The lines of a quasar are shifted against each other by hundreds of km/s, so that "the" redshift is a convention.  That
+of SDSS is the shift at which four eigenspectra of quasars and a polynomial fit best (Bolton A. S. et al. 2012, AJ 144,
+144): for all wavelengths in the pipeline (``Z_PIPE``), without the Lyman-alpha line and its forest in quasar catalogues
+(Lyke B. W. et al. 2020, ApJS 250, 8: ``Z_LYAWG``).  The two differ by about 250 km/s where Lyman alpha is in view.
+Labels of simulated spectra are made with the same fit, so that networks learn the convention with the spectra.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from specz_cnn.grid import LATTICE_STEP
+from specz_cnn.simulate.bank import BANK_STEP
+
+__all__ = ["HIGHEST", "eigenspectra_redshift"]
+
+#: Above this redshift labels are left alone: the forest of the eigenspectra is that of lower redshifts, and there is
+#: too little to the red of it.
+HIGHEST = 3.5
+
+_REACH = 13  # steps of the bank, 138 km/s each, to either side
+_FOREST_END = 1260.0  # Angstrom: redward wing of Lyman alpha
+_N_POLYNOMIAL = 3
+_LEAST = 200  # pixels that a fit needs
+
+
+def eigenspectra_redshift(flux, ivar, z, eigenspectra, loglam, *, without_forest):
+    """Redshift at which eigenspectra and a quadratic polynomial fit best, near a known one.
+
+    Parameters
+    ----------
+    flux, ivar : `torch.Tensor`, float32, shape (batch, n_pixels)
+        Noise-free flux, and the weights of pixels.
+    z : `torch.Tensor`, shape (batch,)
+        Where to look: within 1800 km/s.
+    eigenspectra : Bank
+        A few spectra.
+    loglam : `torch.Tensor`, shape (n_pixels,)
+        log10 wavelength of the pixels in units of 1e-4; their distance is a multiple of the bank's step.
+    without_forest : `torch.Tensor` of bool, shape (batch,)
+        Leave out what is blueward of 1260 Angstrom at rest.
+
+    Returns
+    -------
+    `torch.Tensor`, shape (batch,)
+        ``z`` itself where the fit has no minimum within reach or too few pixels.
+    """
+    n, n_pixels = flux.shape
+    weight = torch.where(without_forest[:, None], ivar * (_rest(loglam, z) > _FOREST_END), ivar)
+    used = weight > 0
+    weight = weight / weight.sum(1, keepdim=True).clamp(min=1e-30)
+    flux = flux / (flux.abs() * used).sum(1, keepdim=True).clamp(min=1e-30) * used.sum(1, keepdim=True)
+    templates, stride = _windows(eigenspectra, z, loglam)
+    x = torch.linspace(-1, 1, n_pixels, device=flux.device)
+    fixed = torch.stack([x**k for k in range(_N_POLYNOMIAL)]).expand(n, -1, -1)
+    fixed = torch.cat([fixed, flux[:, None]], 1)
+    chi2 = []
+    for shift in range(2 * _REACH + 1):
+        # The templates move by one step of the bank to the red with each shift.
+        start = 2 * _REACH - shift
+        moved = templates[:, :, start : start + stride * n_pixels : stride]
+        vectors = torch.cat([moved, fixed], 1)
+        products = ((vectors * weight[:, None]) @ vectors.transpose(1, 2)).double()
+        normal, right, total = products[:, :-1, :-1], products[:, :-1, -1:], products[:, -1, -1]
+        scale = normal.diagonal(dim1=1, dim2=2).clamp(min=1e-30).rsqrt()
+        normal = normal * scale[:, :, None] * scale[:, None, :]
+        normal = normal + 1e-6 * torch.eye(normal.shape[1], device=flux.device)
+        right = right * scale[:, :, None]
+        chi2.append(total - (right * torch.linalg.solve(normal, right)).sum((1, 2)))
+    chi2 = torch.stack(chi2, 1)
+    best = chi2.argmin(1)
+    inner = best.clamp(1, 2 * _REACH - 1)
+    below, here, above = (chi2.gather(1, (inner + k)[:, None])[:, 0] for k in (-1, 0, 1))
+    curvature = below - 2 * here + above
+    offset = (inner - _REACH) + (0.5 * (below - above) / curvature.clamp(min=1e-30)).clamp(-1, 1)
+    found = (best == inner) & (curvature > 0) & (used.sum(1) >= _LEAST)
+    moved = (1 + z.double()) * 10 ** (LATTICE_STEP * BANK_STEP * offset) - 1
+    return torch.where(found & (moved > 0), moved, z.double()).to(z.dtype)
+
+
+def _rest(loglam, z):
+    return 10 ** (1e-4 * loglam)[None, :] / (1 + z[:, None])
+
+
+def _windows(bank, z, loglam):
+    """The part of each eigenspectrum that the pixels see, on the bank's own steps, with room for the shifts.
+
+    Returns
+    -------
+    `torch.Tensor`, shape (batch, n_spectra, n_steps), and the number of steps per pixel
+    """
+    stride = round(float(loglam[1] - loglam[0]) / BANK_STEP)
+    first = (loglam[0].double() - 1e4 * torch.log10(1 + z.double()) - bank.start) / BANK_STEP
+    left = first.floor()
+    fraction = (first - left).float()[:, None, None]
+    steps = torch.arange(-_REACH, stride * len(loglam) + _REACH + 1, device=loglam.device)
+    index = (left.long()[:, None] + steps).clamp(0, bank.values.shape[1] - 1)
+    values = bank.values[:, index].transpose(0, 1)
+    return values[:, :, :-1] * (1 - fraction) + values[:, :, 1:] * fraction, stride
