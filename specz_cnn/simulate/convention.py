@@ -20,7 +20,7 @@ __all__ = ["HIGHEST", "eigenspectra_redshift"]
 #: too little to the red of it.
 HIGHEST = 3.5
 
-_REACH = 13  # steps of the bank, 138 km/s each, to either side
+_REACH = 26.0  # to either side, in units of 1e-4 of log10(wavelength): 1800 km/s
 _FOREST_END = 1260.0  # Angstrom: redward wing of Lyman alpha
 _N_POLYNOMIAL = 3
 _LEAST = 200  # pixels that a fit needs
@@ -38,7 +38,7 @@ def eigenspectra_redshift(flux, ivar, z, eigenspectra, loglam, *, without_forest
     eigenspectra : Bank
         A few spectra.
     loglam : `torch.Tensor`, shape (n_pixels,)
-        log10 wavelength of the pixels in units of 1e-4; their distance is a multiple of the bank's step.
+        log10 wavelength of the pixels in units of 1e-4, equidistant.
     without_forest : `torch.Tensor` of bool, shape (batch,)
         Leave out what is blueward of 1260 Angstrom at rest.
 
@@ -52,14 +52,14 @@ def eigenspectra_redshift(flux, ivar, z, eigenspectra, loglam, *, without_forest
     used = weight > 0
     weight = weight / weight.sum(1, keepdim=True).clamp(min=1e-30)
     flux = flux / (flux.abs() * used).sum(1, keepdim=True).clamp(min=1e-30) * used.sum(1, keepdim=True)
-    templates, stride = _windows(eigenspectra, z, loglam)
+    templates, stride, reach, step = _windows(eigenspectra, z, loglam)
     x = torch.linspace(-1, 1, n_pixels, device=flux.device)
     fixed = torch.stack([x**k for k in range(_N_POLYNOMIAL)]).expand(n, -1, -1)
     fixed = torch.cat([fixed, flux[:, None]], 1)
     chi2 = []
-    for shift in range(2 * _REACH + 1):
-        # The templates move by one step of the bank to the red with each shift.
-        start = 2 * _REACH - shift
+    for shift in range(2 * reach + 1):
+        # The templates move by one step to the red with each shift.
+        start = 2 * reach - shift
         moved = templates[:, :, start : start + stride * n_pixels : stride]
         vectors = torch.cat([moved, fixed], 1)
         products = ((vectors * weight[:, None]) @ vectors.transpose(1, 2)).double()
@@ -71,12 +71,12 @@ def eigenspectra_redshift(flux, ivar, z, eigenspectra, loglam, *, without_forest
         chi2.append(total - (right * torch.linalg.solve(normal, right)).sum((1, 2)))
     chi2 = torch.stack(chi2, 1)
     best = chi2.argmin(1)
-    inner = best.clamp(1, 2 * _REACH - 1)
+    inner = best.clamp(1, 2 * reach - 1)
     below, here, above = (chi2.gather(1, (inner + k)[:, None])[:, 0] for k in (-1, 0, 1))
     curvature = below - 2 * here + above
-    offset = (inner - _REACH) + (0.5 * (below - above) / curvature.clamp(min=1e-30)).clamp(-1, 1)
+    offset = (inner - reach) + (0.5 * (below - above) / curvature.clamp(min=1e-30)).clamp(-1, 1)
     found = (best == inner) & (curvature > 0) & (used.sum(1) >= _LEAST)
-    moved = (1 + z.double()) * 10 ** (LATTICE_STEP * BANK_STEP * offset) - 1
+    moved = (1 + z.double()) * 10 ** (LATTICE_STEP * step * offset) - 1
     return torch.where(found & (moved > 0), moved, z.double()).to(z.dtype)
 
 
@@ -85,17 +85,19 @@ def _rest(loglam, z):
 
 
 def _windows(bank, z, loglam):
-    """The part of each eigenspectrum that the pixels see, on the bank's own steps, with room for the shifts.
+    """The part of each eigenspectrum that the pixels see, in fine steps, with room for the shifts.
 
     Returns
     -------
-    `torch.Tensor`, shape (batch, n_spectra, n_steps), and the number of steps per pixel
+    `torch.Tensor`, shape (batch, n_spectra, n_steps), number of steps per pixel, of steps to either side, size of a step
     """
-    stride = round(float(loglam[1] - loglam[0]) / BANK_STEP)
-    first = (loglam[0].double() - 1e4 * torch.log10(1 + z.double()) - bank.start) / BANK_STEP
-    left = first.floor()
-    fraction = (first - left).float()[:, None, None]
-    steps = torch.arange(-_REACH, stride * len(loglam) + _REACH + 1, device=loglam.device)
-    index = (left.long()[:, None] + steps).clamp(0, bank.values.shape[1] - 1)
-    values = bank.values[:, index].transpose(0, 1)
-    return values[:, :, :-1] * (1 - fraction) + values[:, :, 1:] * fraction, stride
+    pixel = float(loglam[1] - loglam[0])
+    stride = max(round(pixel / BANK_STEP), 1)
+    step = pixel / stride
+    reach = round(_REACH / step)
+    place = step * torch.arange(-reach, stride * len(loglam) + reach, device=loglam.device)
+    first = loglam[0].double() - 1e4 * torch.log10(1 + z.double())
+    position = (first[:, None] + place).float()
+    rows = torch.arange(len(bank.values), device=loglam.device)
+    windows = [bank.observe(row.expand(len(z)), position) for row in rows]
+    return torch.stack(windows, 1), stride, reach, step
