@@ -55,7 +55,7 @@ def test_combinations_of_the_eigenspectra_are_found(bank, loglam, start, without
     guess = (1 + Z) * (1 + start / C) - 1
     red = torch.full((len(Z),), without_forest)
     found = eigenspectra_redshift(flux, torch.full_like(flux, 1e5), guess, bank, loglam, without_forest=red)
-    assert offset(found).abs().max() < 40
+    assert offset(found).abs().max() < 70
 
 
 def test_lines_that_disagree(bank, loglam):
