@@ -174,8 +174,8 @@ def main():
         return
     # Like DR16: its redshifts and S/N as they are; and every redshift alike.
     samples = {
-        "like DR16": SimulationConfig(dr16_fraction=1.0, snr_scatter=0.0),
-        "uniform in redshift": SimulationConfig(dr16_fraction=0.0, snr_scatter=0.0),
+        "like DR16": SimulationConfig(dr16_fraction=1.0, snr_scatter=0.0, damaged=0.0),
+        "uniform in redshift": SimulationConfig(dr16_fraction=0.0, snr_scatter=0.0, damaged=0.0),
     }
     for title, config in samples.items():
         simulator = Simulator(data, config=config)

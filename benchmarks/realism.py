@@ -168,7 +168,7 @@ def main():
     args = parser.parse_args()
     grid = ModelGrid()
     flux, ivar, z, snr = real_quasars(Path(args.data) / "dev_spectra.npz", grid)
-    simulator = Simulator(args.data, grid=grid, config=SimulationConfig())
+    simulator = Simulator(args.data, grid=grid, config=SimulationConfig(damaged=0.0))
     many_flux, many_ivar = simulated_like(simulator, z.repeat(10), snr.repeat(10), seed=2)
     many_z = z.repeat(10)
     # Real spectra are those with nearly full coverage; so must be the simulated ones.

@@ -82,14 +82,14 @@ def observe_spectra(flux, snr, noise, loglam, generator, config, native_per_pixe
         )
         step = torch.exp(0.04 * normal(n, 1) * (uniform(n, 1) < 0.3))
         # A few are off by a factor of two, as when a fibre misses its object or the arms do not match.
-        bad = uniform(n, 1) < 0.05
+        bad = uniform(n, 1) < config.damaged
         flux = flux * torch.exp(0.4 * bad * normal(n, 3) @ smooth[1:])
         step = torch.where(bad, torch.exp(0.4 * normal(n, 1)), step)
         flux = torch.where(loglam > 37780.0, flux * step, flux)  # dichroic near 6000 A
     ivar = noise[torch.randint(noise.shape[0], (n,), generator=generator, device=device)]
     ivar = ivar * torch.exp((normal(n, 4) * torch.tensor([0.0, 0.3, 0.2, 0.1], device=device)) @ smooth)
     if config.masked_runs:
-        ivar = _mask_runs(ivar, uniform)
+        ivar = _mask_runs(ivar, uniform, config.damaged)
     good = ivar > 0
     ratio = flux.abs() * ivar.sqrt() / native_per_pixel**0.5
     mean = ratio.sum(1, keepdim=True) / good.sum(1, keepdim=True).clamp(min=1)
@@ -118,7 +118,7 @@ def _local_mean(ivar):
     ]
 
 
-def _mask_runs(ivar, uniform):
+def _mask_runs(ivar, uniform, damaged):
     """Cut ends, gaps and short runs out of some spectra."""
     n, n_pixels = ivar.shape
     pixel = torch.arange(n_pixels, device=ivar.device)[None, :]
@@ -131,7 +131,7 @@ def _mask_runs(ivar, uniform):
     cut_blue = (uniform(n, 1) * 0.4 * n_pixels) * blue
     cut_red = n_pixels - (uniform(n, 1) * 0.4 * n_pixels) * red
     # In a few one arm, or nearly everything, is missing.
-    short = uniform(n, 1) < 0.05
+    short = uniform(n, 1) < damaged
     length = (0.12 + 0.5 * uniform(n, 1)) * n_pixels
     start = ((1.4 * uniform(n, 1) - 0.2) * (n_pixels - length)).clamp(min=0)  # often at the very beginning
     start = torch.minimum(start, n_pixels - length)

@@ -39,6 +39,8 @@ class SimulationConfig:
     pipeline_redshifts, without_forest : bool, float
         Give quasars the redshift that SDSS would (`specz_cnn.simulate.convention`), and the share of those whose
         redshift is that of the fit without the Lyman-alpha forest: p(z) then covers both conventions.
+    damaged : float
+        Share whose flux calibration is off by a factor, and share of which only a piece of the spectrum is left.
     """
 
     z_min: float = 0.0
@@ -63,6 +65,7 @@ class SimulationConfig:
     masked_runs: bool = True
     sky_residuals: bool = True
     cosmic_rays: bool = True
+    damaged: float = 0.05
 
     @classmethod
     def from_dict(cls, values):
