@@ -152,7 +152,11 @@ def test_a_file_in_the_way_of_the_output(tmp_path, files, small):
         fit_survey(files, tmp_path / "out", **small)
 
 
-def test_a_full_disk_keeps_the_finished_parts(tmp_path, files, small, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "reason"), [(errno.ENOSPC, "No space left on device"), (errno.EROFS, "Read-only file system")]
+)
+def test_output_that_fails_in_the_middle(tmp_path, files, small, monkeypatch, number, reason):
+    """Rows before: the finished parts; afterwards, when it can be written again, all, byte for byte."""
     import specz_cnn.results
 
     fit_survey(files, tmp_path / "expected", **small)
@@ -160,16 +164,22 @@ def test_a_full_disk_keeps_the_finished_parts(tmp_path, files, small, monkeypatc
 
     def full(table, path):
         if path.name == "part-000001.parquet":
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise OSError(number, reason)
         write(table, path)
 
     monkeypatch.setattr(specz_cnn.results, "write_table", full)
-    with pytest.raises(SurveyError, match=r"part-000001.parquet: No space left on device. .*are kept"):
+    with pytest.raises(SurveyError, match=rf"part-000001.parquet: {reason}. .*are kept"):
         fit_survey(files, tmp_path / "out", **small)
     monkeypatch.undo()
     assert len(read_survey(tmp_path / "out")) == 10
     fit_survey(None, tmp_path / "out", resume=True, **small)
     assert _bytes(tmp_path / "out") == _bytes(tmp_path / "expected")
+
+
+def test_output_that_cannot_be_made(tmp_path, files, small):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="file"):
+        fit_survey(files, tmp_path / "file" / "out", **small)
 
 
 def test_workers_refuse_other_weights_and_versions(files, networks):
