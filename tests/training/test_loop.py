@@ -12,7 +12,7 @@ import torch
 from specz_cnn.models import RNetE
 from specz_cnn.training.loop import Trainer, point_estimate, redshift_metrics
 from specz_cnn.training.sources import Examples
-from specz_cnn.training.targets import redshift_cross_entropy, regression_loss
+from specz_cnn.training.targets import ordinal_loss, redshift_cross_entropy, regression_loss
 
 N_PIXELS, N_BINS, STEP = 96, 80, 0.004
 
@@ -188,3 +188,64 @@ def test_metrics():
     assert (metrics["n"], metrics["within_600"], metrics["within_3000"]) == (4, 0.5, 0.75)
     nothing = redshift_metrics(np.array([3.0]), np.array([2.0]))
     assert math.isnan(nothing["nmad"]) and math.isnan(nothing["bias"])
+
+
+class TinyRegressor(torch.nn.Module):
+    """The dense end of the published RNet behind one small convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.Sequential(
+            torch.nn.Conv1d(1, 4, 7, padding=3), torch.nn.ReLU(), torch.nn.Flatten()
+        )
+        self.fc2 = torch.nn.Sequential(torch.nn.Linear(4 * N_PIXELS, 20), torch.nn.ReLU())
+        self.fc3 = torch.nn.Linear(20, 1)
+
+    def trunk(self, x):
+        return self.first(x[:, :1])
+
+    def forward(self, x):
+        return self.fc3(self.fc2(self.trunk(x)))
+
+
+def test_ordinal_training_ends_in_clipped_ramps(tmp_path):
+    """The network's one number is the sum of ramps clipped to [0, 1], and it learns the redshift."""
+    low, high = 0.0, N_BINS * STEP
+    target = {"mean": 0.15, "std": 0.1}
+    torch.manual_seed(5)
+    trainer = Trainer(
+        TinyRegressor(),
+        LineSource(64),
+        tmp_path,
+        steps=300,
+        rate=5e-3,
+        target=target,
+        ordinal={"low": low, "high": high, "weight": 1.0},
+        checkpoint_every=100,
+    )
+    assert trainer.run()
+    network = trainer.network.eval()
+    examples = LineSource(200, seed=1).batch(0)
+    with torch.no_grad():
+        t = network.fc2[0](network.trunk(examples.x))
+        expected = (low + (high - low) * t[:, :10].clamp(0, 1).mean(1) - target["mean"]) / target["std"]
+        torch.testing.assert_close(network(examples.x)[:, 0], expected, atol=1e-4, rtol=0)
+        quasar = examples.is_quasar
+        z = point_estimate(network(examples.x), **target)[quasar]
+        error = (torch.log1p(z) - torch.log1p(examples.z[quasar])).abs()
+    torch.testing.assert_close(t[:, 10:], t[:, :10] - 1, atol=1e-4, rtol=0)
+    assert error.median() < 0.02  # a guess is off by 0.08
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_ordinal_loss():
+    """Zero where each ramp answers its question, and beyond; non-quasars do not count."""
+    z = torch.tensor([np.expm1(0.25)] * 3, dtype=torch.float32)
+    right = torch.tensor([[1.0, 1.0, 0.5, -3.0], [7.0, 1.0, 0.5, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    quasar = torch.tensor([True, True, False])
+    # Steps at 0, 0.1, 0.2, 0.3 of width 0.1: ln(1 + z) is half way up the third.
+    losses = ordinal_loss(right, z, quasar, 0.0, 0.4)
+    torch.testing.assert_close(losses, torch.zeros(3), atol=1e-6, rtol=0)
+    wrong = ordinal_loss(torch.tensor([[0.0, 1.0, 0.5, 1.0]]), z[:1], quasar[:1], 0.0, 0.4)
+    torch.testing.assert_close(wrong, torch.tensor([2.0]), atol=1e-5, rtol=0)
