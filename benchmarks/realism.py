@@ -49,7 +49,7 @@ def simulated_like(simulator, z, snr, seed):
     """Simulated quasars of given redshifts and S/N."""
     generator = torch.Generator().manual_seed(seed)
     config = simulator.config
-    flux, _ = quasar_spectra(z, simulator.library, simulator.loglam, generator, config)
+    flux, _, _ = quasar_spectra(z, simulator.library, simulator.loglam, generator, config)
     return observe_spectra(
         flux, snr, simulator.noise, simulator.loglam, generator, config, simulator.grid.factor
     )

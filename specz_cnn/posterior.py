@@ -332,9 +332,13 @@ def find_peak(p, step):
 
 def _around(values, centre, half):
     """Bins ``centre - half`` to ``centre + half`` of each row, zeros beyond the ends."""
+    n, n_bins = values.shape
     index = centre[:, None] + np.arange(-half, half + 1)
-    inside = (index >= 0) & (index < values.shape[1])
-    return np.where(inside, np.take_along_axis(values, np.clip(index, 0, values.shape[1] - 1), 1), 0.0)
+    # Bins beyond the ends may be anything that exists: what is taken from them is overwritten.
+    local = values[np.arange(n)[:, None], index % n_bins]
+    if n and (centre.min() < half or centre.max() >= n_bins - half):
+        local[(index < 0) | (index >= n_bins)] = 0.0
+    return local
 
 
 def _moments(p, centre, half):
@@ -443,12 +447,15 @@ def estimate(raw, pdf, centre, step, how):
 
 def window_probability(pdf, u, step):
     """Probability within 3000 km/s of ``u``: shape (n,)."""
-    cumulative = np.pad(np.cumsum(pdf, axis=1), ((0, 0), (1, 0)))
+    n, n_bins = pdf.shape
+    cumulative = np.zeros((n, n_bins + 1))
+    np.cumsum(pdf, axis=1, out=cumulative[:, 1:])
+    rows = np.arange(n)
 
     def below(x):
-        place = np.clip(x / step, 0, pdf.shape[1])
-        index = np.minimum(place.astype(np.int64), pdf.shape[1] - 1)
-        first, second = (np.take_along_axis(cumulative, i[:, None], 1)[:, 0] for i in (index, index + 1))
+        place = np.minimum(np.maximum(x / step, 0), n_bins)
+        index = np.minimum(place.astype(np.int64), n_bins - 1)
+        first, second = cumulative[rows, index], cumulative[rows, index + 1]
         return first + (place - index) * (second - first)
 
     return below(u + RIGHT) - below(u - RIGHT)

@@ -49,7 +49,8 @@ def _parts(spectrum):
 def _join(parts):
     """Inverse of :func:`_parts`."""
     parts = parts.unflatten(2, (2, -1)).permute(1, 3, 0, 2)
-    return torch.view_as_complex(parts.contiguous())
+    # Not contiguous(): axes of length one keep odd strides, which older versions of torch do not accept.
+    return torch.view_as_complex(parts.clone(memory_format=torch.contiguous_format))
 
 
 def _mix(spectrum, response):

@@ -5,16 +5,25 @@ of SDSS is the shift at which four eigenspectra of quasars and a polynomial fit 
 144): for all wavelengths in the pipeline (``Z_PIPE``), without the Lyman-alpha line and its forest in quasar catalogues
 (Lyke B. W. et al. 2020, ApJS 250, 8: ``Z_LYAWG``).  The two differ by about 250 km/s where Lyman alpha is in view.
 Labels of simulated spectra are made with the same fit, so that networks learn the convention with the spectra.
+
+The zero point is another matter.  Simulated spectra are put together at a nominal redshift, for the lines of real quasars
+that of GaSNet-III, from which the pipeline's differs by less than 30 km/s in the median; but the fit to a simulated
+spectrum is off by up to 100 km/s (300 for parametric lines), since its continuum is not quite a real one.
+`Convention` therefore subtracts the median of each kind of spectrum as a function of redshift.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import torch
 
 from specz_cnn.grid import LATTICE_STEP
 from specz_cnn.simulate.bank import BANK_STEP
+from specz_cnn.simulate.quasars import quasar_spectra
 
-__all__ = ["HIGHEST", "eigenspectra_redshift"]
+__all__ = ["HIGHEST", "Convention", "eigenspectra_redshift"]
 
 #: Above this redshift labels are left alone: the forest of the eigenspectra is that of lower redshifts, and there is
 #: too little to the red of it.
@@ -24,6 +33,90 @@ _REACH = 26.0  # to either side, in units of 1e-4 of log10(wavelength): 1800 km/
 _FOREST_END = 1260.0  # Angstrom: redward wing of Lyman alpha
 _N_POLYNOMIAL = 3
 _LEAST = 200  # pixels that a fit needs
+_CENTRES = np.linspace(0.1, HIGHEST - 0.1, 18)  # redshifts at which zero points are measured
+_PER_CENTRE = 100
+
+
+class Convention:
+    """The labels of simulated quasars.
+
+    Parameters
+    ----------
+    library : TemplateLibrary
+    noise : `torch.Tensor`, shape (n, n_pixels)
+        Inverse variances of real spectra.
+    loglam : `torch.Tensor`, shape (n_pixels,)
+        log10 wavelength in units of 1e-4.
+    config : SimulationConfig
+        What quasars are made with.
+    """
+
+    def __init__(self, library, noise, loglam, config):
+        self._eigenspectra, self._loglam = library.quasars, loglam
+        self._zero = {
+            (kind, red): self._zero_points(library, noise, config, kind, red)
+            for kind in (0, 2)  # archetypes are combinations of the eigenspectra: their zero point is right
+            for red in (False, True)
+        }
+
+    def redshift(self, flux, ivar, z, kind, *, without_forest):
+        """Labels of noise-free spectra that were made with redshift z.
+
+        Parameters
+        ----------
+        flux, ivar : `torch.Tensor`, shape (batch, n_pixels)
+        z : `torch.Tensor`, shape (batch,)
+            Below `HIGHEST`.
+        kind : `torch.Tensor` of int64, shape (batch,)
+            See `specz_cnn.simulate.quasars.quasar_spectra`.
+        without_forest : `torch.Tensor` of bool, shape (batch,)
+
+        Returns
+        -------
+        `torch.Tensor`, shape (batch,)
+        """
+        label = eigenspectra_redshift(
+            flux, ivar, z, self._eigenspectra, self._loglam, without_forest=without_forest
+        )
+        offset = torch.zeros_like(z, dtype=torch.float64)
+        for (of_kind, red), points in self._zero.items():
+            zero = torch.from_numpy(np.interp(z.cpu().numpy(), _CENTRES, points)).to(offset)
+            offset = torch.where((kind == of_kind) & (without_forest == red), zero, offset)
+        moved = torch.exp(torch.log1p(label.double()) - offset) - 1
+        # Where the fit has failed the nominal redshift stays.
+        return torch.where((label != z) & (moved > 0), moved, z.double()).to(z.dtype)
+
+    def _zero_points(self, library, noise, config, kind, red):
+        """Median of label - nominal redshift, less that of real quasars, in ln(1 + z) at the centres."""
+        device = self._loglam.device
+        generator = torch.Generator(device).manual_seed(kind + 10 * red)
+        recipe = tuple(float(i == kind) for i in range(3))
+        z = torch.from_numpy(np.repeat(_CENTRES, _PER_CENTRE).astype(np.float32)).to(device)
+        z = z * (1 + 0.05 * torch.rand(z.shape, generator=generator, device=device))
+        options = replace(config, recipe_weights=recipe, bal=False)
+        flux, _, made = quasar_spectra(z, library, self._loglam, generator, options)
+        ivar = noise[torch.randint(len(noise), z.shape, generator=generator, device=device)]
+        fitted = eigenspectra_redshift(
+            flux,
+            ivar,
+            z,
+            library.quasars,
+            self._loglam,
+            without_forest=torch.full_like(z, red, dtype=torch.bool),
+        )
+        shift = torch.log1p(fitted.double()) - torch.log1p(z.double())
+        shift = torch.where((made == kind) & (fitted != z), shift, torch.nan)
+        points = np.nanmedian(shift.cpu().numpy().reshape(len(_CENTRES), -1), axis=1)
+        if kind == 0:
+            points = points - _running_median(library.line_z, library.line_shift)
+        return np.where(np.isfinite(points), points, 0.0)
+
+
+def _running_median(z, shift):
+    """Median shift of real quasars near each of the centres."""
+    z, shift = z.cpu().numpy(), shift.cpu().numpy()
+    width = _CENTRES[1] - _CENTRES[0]
+    return np.array([np.median(shift[np.abs(z - centre) < width]) for centre in _CENTRES])
 
 
 def eigenspectra_redshift(flux, ivar, z, eigenspectra, loglam, *, without_forest):

@@ -50,6 +50,8 @@ def quasar_spectra(z, library, loglam, generator, config):
     -------
     flux : `torch.Tensor`, shape (batch, n_pixels)
     is_bal : `torch.Tensor` of bool, shape (batch,)
+    kind : `torch.Tensor` of int64, shape (batch,)
+        0: lines of a real quasar, 1: archetype, 2: parametric lines.
     """
     device, size = loglam.device, (z.shape[0], 1)
     position = (loglam[None, :].double() - 1e4 * torch.log10(1 + z.double())[:, None]).float()
@@ -83,7 +85,7 @@ def quasar_spectra(z, library, loglam, generator, config):
     high = z[:, 0] > 1.8
     if config.igm and high.any():
         flux[high] = _through_igm(flux[high], rest[high], z[high], kind[high], generator, config)
-    return flux, is_bal
+    return flux, is_bal, kind
 
 
 def _power_law(rest, z, generator):
@@ -107,7 +109,7 @@ def _continuum_and_lines(position, rest, z, library, generator, config):
     )
     near = (torch.log1p(library.line_z[index]) - torch.log1p(z[:, 0])).abs() < 0.03
     draw = torch.rand(n, generator=generator, device=device)
-    weights = torch.tensor(config.recipe_weights, device=device)
+    weights = torch.tensor(config.recipe_weights, dtype=torch.float32, device=device)
     share = weights.cumsum(0) / weights.sum()
     kind = torch.full((n,), 2, device=device)
     kind[draw < share[1]] = 1

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
 
 from specz_cnn.grid import ModelGrid
 from specz_cnn.simulate.contaminants import galaxy_spectra, sky_spectra, star_spectra
-from specz_cnn.simulate.convention import HIGHEST, eigenspectra_redshift
+from specz_cnn.simulate.convention import HIGHEST, Convention
 from specz_cnn.simulate.observe import lattice_positions, load_noise, observe_spectra
 from specz_cnn.simulate.quasars import quasar_spectra
 from specz_cnn.simulate.templates import load_templates
@@ -133,13 +134,15 @@ class Simulator:
         """
         config, device = self.config, self.device
         generator = torch.Generator(device).manual_seed(int(seed))
-        weights = torch.tensor(config.class_weights, device=device)
+        weights = torch.tensor(config.class_weights, dtype=torch.float32, device=device)
         label = torch.multinomial(weights, n, replacement=True, generator=generator)
         z, snr = self._draw_redshift_and_snr(n, label, generator)
         flux = torch.empty((n, self.grid.n_pixels), device=device)
         is_bal = torch.zeros(n, dtype=torch.bool, device=device)
         quasar, galaxy, star, sky = (torch.nonzero(label == i)[:, 0] for i in range(4))
-        flux[quasar], is_bal[quasar] = quasar_spectra(z[quasar], self.library, self.loglam, generator, config)
+        flux[quasar], is_bal[quasar], kind = quasar_spectra(
+            z[quasar], self.library, self.loglam, generator, config
+        )
         flux[galaxy] = galaxy_spectra(z[galaxy], self.library, self.loglam, generator)
         flux[star] = star_spectra(z[star], self.library, self.loglam, generator)
         flux[sky] = sky_spectra(len(sky), self.loglam, generator)
@@ -149,12 +152,17 @@ class Simulator:
             flux, snr, self.noise, self.loglam, generator, config, native_per_pixel=self.grid.factor
         )
         if config.pipeline_redshifts:
-            red = torch.rand(n, generator=generator, device=device) < config.without_forest
-            fit = (label == 0) & ~is_bal & (z < HIGHEST)
-            z[fit] = eigenspectra_redshift(
-                clean[fit], ivar[fit], z[fit], self.library.quasars, self.loglam, without_forest=red[fit]
+            red = torch.rand(len(quasar), generator=generator, device=device) < config.without_forest
+            fit = ~is_bal[quasar] & (z[quasar] < HIGHEST)
+            rows = quasar[fit]
+            z[rows] = self._convention.redshift(
+                clean[rows], ivar[rows], z[rows], kind[fit], without_forest=red[fit]
             )
         return SimulatedBatch(flux, ivar, z, label, snr, is_bal)
+
+    @cached_property
+    def _convention(self):
+        return Convention(self.library, self.noise, self.loglam, self.config)
 
     def _draw_redshift_and_snr(self, n, label, generator):
         config, device, library = self.config, self.device, self.library

@@ -28,8 +28,9 @@ class TemplateLibrary:
     ----------
     line_basis : Bank
         Eigenvectors of the continuum-subtracted spectra of DR16 quasars (GaSNet-III), pipeline redshifts.
-    line_coefficients, line_z, line_snr : `torch.Tensor`
-        For each real quasar, sorted by redshift: coefficients (n, 10), redshift (n,), median S/N per pixel (n,).
+    line_coefficients, line_z, line_snr, line_shift : `torch.Tensor`
+        For each real quasar, sorted by redshift: coefficients (n, 10), redshift (n,), median S/N per pixel (n,), and the
+        pipeline's redshift minus that at which the coefficients were fitted, in ln(1 + z), (n,).
     archetypes : Bank
         Quasar archetypes of redrock: combinations of the SDSS eigenspectra, hence in the pipeline's convention.
     broad, narrow : Bank
@@ -47,6 +48,7 @@ class TemplateLibrary:
     line_coefficients: torch.Tensor
     line_z: torch.Tensor
     line_snr: torch.Tensor
+    line_shift: torch.Tensor
     archetypes: Bank
     broad: Bank
     narrow: Bank
@@ -88,13 +90,14 @@ def load_templates(directory, *, smooth=4.0, seed=0):
                 f"no directory {folder}: see the documentation on training for what it must hold"
             )
     rng = np.random.default_rng(seed)
-    basis, coefficients, z, snr = _quasar_lines(statistics, smooth)
+    basis, coefficients, z, snr, shift = _quasar_lines(statistics, smooth)
     archetypes = _archetypes(templates / "rrarchetype-qso.fits", smooth)
     return TemplateLibrary(
         line_basis=basis,
         line_coefficients=coefficients,
         line_z=z,
         line_snr=snr,
+        line_shift=shift,
         archetypes=archetypes,
         broad=broad_line_bank(rng, 1500),
         narrow=narrow_line_bank(rng, 300),
@@ -117,7 +120,9 @@ def _quasar_lines(statistics, smooth):
     def tensor(values):
         return torch.from_numpy(np.ascontiguousarray(values[order].astype(np.float32)))
 
-    return basis, tensor(catalogue["coefficients"][:, 0]), tensor(z), tensor(catalogue["SN_MEDIAN_ALL"])
+    shift = np.log1p(z) - np.log1p(catalogue["Best_fit_z"].astype(np.float64))
+    snr = tensor(catalogue["SN_MEDIAN_ALL"])
+    return basis, tensor(catalogue["coefficients"][:, 0]), tensor(z), snr, tensor(shift)
 
 
 def _archetypes(path, smooth):
