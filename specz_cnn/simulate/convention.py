@@ -105,18 +105,18 @@ class Convention:
             without_forest=torch.full_like(z, red, dtype=torch.bool),
         )
         shift = torch.log1p(fitted.double()) - torch.log1p(z.double())
-        shift = torch.where((made == kind) & (fitted != z), shift, torch.nan)
-        points = np.nanmedian(shift.cpu().numpy().reshape(len(_CENTRES), -1), axis=1)
+        found = (made == kind) & (fitted != z)
+        groups = zip(shift.view(len(_CENTRES), -1), found.view(len(_CENTRES), -1), strict=True)
+        points = np.array([_median(values[used]) for values, used in groups])
         if kind == 0:
-            points = points - _running_median(library.line_z, library.line_shift)
-        return np.where(np.isfinite(points), points, 0.0)
+            near = [(library.line_z - centre).abs() < _CENTRES[1] - _CENTRES[0] for centre in _CENTRES]
+            points = points - np.array([_median(library.line_shift[used]) for used in near])
+        return points
 
 
-def _running_median(z, shift):
-    """Median shift of real quasars near each of the centres."""
-    z, shift = z.cpu().numpy(), shift.cpu().numpy()
-    width = _CENTRES[1] - _CENTRES[0]
-    return np.array([np.median(shift[np.abs(z - centre) < width]) for centre in _CENTRES])
+def _median(values):
+    """Median; 0 of nothing."""
+    return float(np.median(values.cpu().numpy())) if len(values) else 0.0
 
 
 def eigenspectra_redshift(flux, ivar, z, eigenspectra, loglam, *, without_forest):

@@ -1,0 +1,74 @@
+"""Is the redshift that of the narrow lines?  [O III] 5008 of real low-redshift quasars against the networks and the labels.
+
+    python benchmarks/narrow_lines.py --data DIRECTORY [--models rnet-e rnet-pz]
+
+The line is found in the spectrum itself, within 1500 km/s of the label, as the flux-weighted mean of the pixels above half
+of its peak; only lines with a peak of more than ten times the noise count, one spectrum for each object.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from accuracy import real_spectra
+
+import specz_cnn
+
+_LINE = 5008.24  # Angstrom, vacuum
+_C = 299792.458  # km/s
+
+
+def narrow_line_redshift(spectrum, z):
+    """Redshift of [O III] 5008 near ``z``; NaN if it is not clearly seen."""
+    wavelength = 10**spectrum.loglam
+    velocity = _C * (wavelength / (_LINE * (1 + z)) - 1)
+    good = spectrum.ivar > 0
+    line = good & (np.abs(velocity) < 1500)
+    # Not between the lines of the doublet, and not under the other one at -2870 km/s.
+    side = good & (((velocity > 1500) & (velocity < 4000)) | ((velocity > -2200) & (velocity < -1500)))
+    if line.sum() < 35 or side.sum() < 20:
+        return np.nan
+    continuum = np.polyval(np.polyfit(velocity[side], spectrum.flux[side], 1), velocity[line])
+    excess = spectrum.flux[line] - continuum
+    peak = excess.argmax()
+    if excess[peak] < 10 / np.sqrt(spectrum.ivar[line][peak]):
+        return np.nan
+    place = velocity[line]
+    high = (excess > 0.5 * excess[peak]) & (np.abs(place - place[peak]) < 500)
+    centre = np.average(place[high], weights=excess[high])
+    return (1 + z) * (1 + centre / _C) - 1
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", required=True, help="directory with dev_spectra.npz")
+    parser.add_argument("--models", nargs="+", default=["rnet-e", "rnet-pz"])
+    args = parser.parse_args()
+    spectra = real_spectra(Path(args.data) / "dev_spectra.npz")
+    with np.load(Path(args.data) / "dev_spectra.npz") as file:
+        z, group, wanted = file["z"], file["group"], (file["cls"] == "QSO") & (file["trust"] >= 2)
+    rows = np.flatnonzero(wanted & (z < 1.0))
+    rows = rows[np.unique(group[rows], return_index=True)[1]]
+    narrow = np.array([narrow_line_redshift(spectra[i], z[i]) for i in rows])
+    rows, narrow = rows[np.isfinite(narrow)], narrow[np.isfinite(narrow)]
+    estimates = {"label (pipeline)": z[rows]}
+    for model in args.models:
+        estimates[model] = np.asarray(
+            specz_cnn.fit_redshifts_cnn([spectra[i] for i in rows], model=model)["z"]
+        )
+    print(f"{len(rows)} quasars at z < 1 with [O III]")
+    for name, values in estimates.items():
+        dv = _C * (values - narrow) / (1 + narrow)
+        near = dv[np.abs(dv) < 3000]
+        scatter = 1.4826 * np.median(np.abs(near - np.median(near)))
+        print(
+            f"{name:18s} median {np.median(near):+5.0f} +- {1.25 * scatter / near.size**0.5:.0f} km/s, NMAD {scatter:.0f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
