@@ -141,9 +141,11 @@ def _opened(file):
     _check_counts(file)
     with _decompressed(file) as stream:
         if isinstance(stream, _COMPRESSED):
-            yield _BoundedBytes(stream.read())
+            # Unpacked again, now that it is known not to fill the memory.
+            data = stream.read()
+            yield _BoundedBytes(data, len(data))
             return
-    with _BoundedReader(io.FileIO(file)) as stream:
+    with _BoundedReader(io.FileIO(file), os.path.getsize(file)) as stream:
         yield stream
 
 
@@ -153,25 +155,24 @@ class _Bounded:
     A header that makes no sense has a negative size for astropy, which then meets the same HDUs again and again.
     """
 
-    _TIMES, _AT_LEAST = 8, 1_000_000
-    _total = 0
+    def __init__(self, source, size):
+        super().__init__(source)
+        self._left = 8 * size + 1_000_000
 
     def read(self, size=-1, /):
         data = super().read(size)
-        self._total += max(len(data), _CARD)
-        if self._total > self._TIMES * self._length() + self._AT_LEAST:
+        self._left -= max(len(data), _CARD)
+        if self._left < 0:
             raise ValueError("its headers lead in circles")
         return data
 
 
 class _BoundedReader(_Bounded, io.BufferedReader):
-    def _length(self):
-        return os.fstat(self.fileno()).st_size
+    """A file."""
 
 
 class _BoundedBytes(_Bounded, io.BytesIO):
-    def _length(self):
-        return self.getbuffer().nbytes
+    """The unpacked content of a file."""
 
 
 def check_regular(path):
