@@ -27,6 +27,7 @@ from specz_cnn.posterior import (
     confidence_of,
     find_peak,
     posterior,
+    quasar_odds,
     reshape_peaks,
     smooth_cumulative,
 )
@@ -123,8 +124,7 @@ def calibrate(
         agree = _agreement(found.z, np.asarray(z_check, dtype=np.float64)[use])
     calibration["confidence"] = _fit_confidence(found.score, right, weight, agree, check)
     if bins is not None and (~is_quasar & (weights > 0)).any():
-        odds = logsumexp(output[:, :-1], axis=1) - output[:, -1]
-        calibration["p_qso"] = fit_monotone(odds, is_quasar, weights)
+        calibration["p_qso"] = fit_monotone(quasar_odds(output), is_quasar, weights)
     calibration["thresholds"] = dict(IDENTITY["thresholds"], delta=_choose_delta(found.delta, right, weight))
     counted = (use | ~is_quasar) & (weights > 0) & np.isfinite(output).all(1)
     calibration["thresholds"]["confidence"] = _choose_confidence(

@@ -189,8 +189,6 @@ def _from_logits(logits, step, calibration):
     factor = error_factor(width, calibration["error"])
     u_second, p_second = _runner_up(pdf, u, step)
     inside = np.clip(u, low, high)
-    highest = logits[:, :-1].max(1)
-    other = highest + np.log(np.exp(logits[:, :-1] - highest[:, None]).sum(1)) - logits[:, -1]
     return {
         "pdf": pdf,
         "z": np.expm1(u),
@@ -201,7 +199,7 @@ def _from_logits(logits, step, calibration):
         "width": width,
         "z_second": np.expm1(u_second),
         "p_second": p_second,
-        "p_qso_logit": apply_map(other, calibration["p_qso"]),
+        "p_qso_logit": apply_map(quasar_odds(logits), calibration["p_qso"]),
     }
 
 
@@ -236,6 +234,13 @@ def _from_numbers(output, calibration, z_range):
         p_second=nan,
         p_qso_logit=nan,
     )
+
+
+def quasar_odds(logits):
+    """Uncalibrated log odds of being a quasar: shape (n, n_bins + 1) to (n,)."""
+    # As scipy's logsumexp, which takes a third of a millisecond however few the rows.
+    highest = logits[:, :-1].max(1)
+    return highest + np.log(np.exp(logits[:, :-1] - highest[:, None]).sum(1)) - logits[:, -1]
 
 
 def apply_map(x, nodes):

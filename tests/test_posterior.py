@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.interpolate import PchipInterpolator
 
 from specz_cnn.posterior import (
     IDENTITY,
@@ -13,6 +14,8 @@ from specz_cnn.posterior import (
     confidence_of,
     credible_intervals,
     posterior,
+    quasar_odds,
+    smooth_cumulative,
     window_sum,
 )
 
@@ -194,3 +197,19 @@ def test_apply_map():
     x = np.array([-10.0, 0.5, 10.0])
     np.testing.assert_array_equal(apply_map(x, {"x": [], "y": []}), x)
     np.testing.assert_allclose(apply_map(x, {"x": [0, 1], "y": [2, 4]}), [2, 3, 4])
+
+
+@pytest.mark.parametrize("n_bins", [1, 2, 3, 23, 400])
+def test_cumulative_distribution_is_the_monotone_interpolation_of_scipy(n_bins):
+    rng = np.random.default_rng(n_bins)
+    masses = rng.random((40, n_bins)) ** rng.integers(1, 30, (40, 1))
+    masses[rng.random(masses.shape) < 0.3] = 0
+    masses /= np.maximum(masses.sum(1, keepdims=True), 1e-3)
+    edges = np.pad(np.cumsum(masses, axis=1), ((0, 0), (1, 0)))
+    expected = PchipInterpolator(np.arange(n_bins + 1), edges, axis=1)(np.arange(16 * n_bins + 1) / 16)
+    np.testing.assert_allclose(smooth_cumulative(masses), expected, atol=1e-12)
+
+
+def test_odds_of_extreme_logits():
+    logits = np.array([[1000.0, 1000.0, 0.0], [-1000.0, -2000.0, 5.0]])
+    np.testing.assert_allclose(quasar_odds(logits), [1000 + np.log(2), -1005])
