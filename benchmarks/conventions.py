@@ -18,21 +18,17 @@ import torch
 from accuracy import real_spectra
 
 import specz_cnn
+from specz_cnn.evaluate import redshift_metrics
 from specz_cnn.simulate import Simulator
 from specz_cnn.simulate.convention import eigenspectra_redshift
 
-_C = 299792.458  # km/s
 _BINS = ((0, 1), (1, 1.8), (1.8, 2.8), (2.8, 5), (1.8, 5), (0, 5))
 
 
 def describe(one, other):
     """NMAD, median and share within 600 km/s of the difference of two redshifts, without those beyond 3000 km/s."""
-    dv = _C * (one - other) / (1 + other)
-    near = dv[np.abs(dv) < 3000]
-    middle = np.median(near)
-    return (
-        f"{1.4826 * np.median(np.abs(near - middle)):4.0f} ({middle:+5.0f}) {np.mean(np.abs(dv) < 600):5.2f}"
-    )
+    metrics = redshift_metrics(one, other)
+    return f"{metrics['nmad']:4.0f} ({metrics['bias']:+5.0f}) {metrics['within_600']:5.2f}"
 
 
 def main():
@@ -71,9 +67,8 @@ def main():
     inside = [(z["label"] >= low) & (z["label"] < high) for low, high in _BINS]
     print(f"{'':34s}" + "".join(f"{f'{low:g} < z < {high:g}':>22s}" for low, high in _BINS))
     print(f"{'objects':34s}" + "".join(f"{use.sum():22d}" for use in inside))
-    names = list(z)
     for reference in ("pipeline", "label"):
-        for name in names:
+        for name in z:
             if name not in ("pipeline", reference):
                 shown = "".join(f"{describe(z[name][use], z[reference][use]):>22s}" for use in inside)
                 print(f"{name + ' - ' + reference:34s}{shown}")

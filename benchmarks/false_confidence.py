@@ -210,6 +210,9 @@ def main():
     fitter = Fitter(args.model)
     simulator = Simulator(args.data, grid=fitter.grid)
     simulator.directory = args.data
+    simulator.draw(
+        1, 0
+    )  # the zero points of redshift are measured once, and shared by the copies with other settings
     print(f"{'kind':<24}{'n':>7}{'unflagged':>11}{'wrong':>7}   per thousand", flush=True)
     for number, (name, make) in enumerate(KINDS.items()):
         if args.kinds and not name.startswith(tuple(args.kinds)):

@@ -15,6 +15,7 @@ import numpy as np
 from accuracy import real_spectra
 
 import specz_cnn
+from specz_cnn.evaluate import redshift_metrics
 
 _LINE = 5008.24  # Angstrom, vacuum
 _C = 299792.458  # km/s
@@ -62,12 +63,9 @@ def main():
         )
     print(f"{len(rows)} quasars at z < 1 with [O III]")
     for name, values in estimates.items():
-        dv = _C * (values - narrow) / (1 + narrow)
-        near = dv[np.abs(dv) < 3000]
-        scatter = 1.4826 * np.median(np.abs(near - np.median(near)))
-        print(
-            f"{name:18s} median {np.median(near):+5.0f} +- {1.25 * scatter / near.size**0.5:.0f} km/s, NMAD {scatter:.0f}"
-        )
+        m = redshift_metrics(values, narrow)
+        half = 0.5 * (m["bias_hi"] - m["bias_lo"])
+        print(f"{name:18s} median {m['bias']:+5.0f} +- {half:.0f} km/s, NMAD {m['nmad']:.0f}")
 
 
 if __name__ == "__main__":
