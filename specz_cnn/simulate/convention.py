@@ -3,7 +3,7 @@
 The lines of a quasar are shifted against each other by hundreds of km/s, so that "the" redshift is a convention.  That
 of SDSS is the shift at which four eigenspectra of quasars and a polynomial fit best (Bolton A. S. et al. 2012, AJ 144,
 144): for all wavelengths in the pipeline (``Z_PIPE``), without the Lyman-alpha line and its forest in quasar catalogues
-(Lyke B. W. et al. 2020, ApJS 250, 8: ``Z_LYAWG``).  The two differ by about 250 km/s where Lyman alpha is in view.
+(Lyke B. W. et al. 2020, ApJS 250, 8: ``Z_LYAWG``).  The two differ by about 300 km/s where Lyman alpha is in view.
 Labels of simulated spectra are made with the same fit, so that networks learn the convention with the spectra.
 
 The zero point is another matter.  Simulated spectra are put together at a nominal redshift, for the lines of real quasars
