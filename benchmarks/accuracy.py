@@ -18,9 +18,11 @@ from astropy.table import QTable
 import specz_cnn
 from specz_cnn import SpectrumArrays
 from specz_cnn.evaluate import evaluate, match_results, read_labels, redshift_metrics
-from specz_cnn.fitter import Fitter, Prepared, prepare
 from specz_cnn.io.bitmask import bad_pixels
+from specz_cnn.redshift.fitter import Fitter
+from specz_cnn.redshift.prepare import Prepared, prepare
 from specz_cnn.simulate import SimulationConfig, Simulator
+from specz_cnn.velocity import velocity_difference
 
 _SEED = 20_240_601
 _NAMES = ("plate", "mjd", "fiber")
@@ -90,7 +92,7 @@ _COLUMNS = ("z", "z_err", "z_lo", "z_hi", "confidence", "p_qso", "z_check", "snr
 
 def _row(name, t):
     m = redshift_metrics(t["z"], t["z_true"])
-    dv = 299792.458 * (t["z"] - t["z_true"]) / (1 + t["z_true"])
+    dv = velocity_difference(t["z"], t["z_true"])
     pull = (t["z"] - t["z_true"]) / t["z_err"]
     inside = ((t["z_lo"] <= t["z_true"]) & (t["z_true"] <= t["z_hi"])).mean()
     free = t["flags"] == 0

@@ -20,12 +20,13 @@ import torch
 from astropy.io import fits
 from scipy.stats import gamma
 
-from specz_cnn.fitter import Fitter, prepare_rebinned
+from specz_cnn.redshift.fitter import Fitter
+from specz_cnn.redshift.prepare import prepare_rebinned
 from specz_cnn.simulate import Simulator
 from specz_cnn.simulate.bank import Bank, resample_rows
 from specz_cnn.simulate.observe import observe_spectra
+from specz_cnn.velocity import RIGHT
 
-LIMIT = 3000 / 299792.458  # in ln(1 + z)
 STARS = ("A", "B", "CV", "F", "G", "K", "M", "WD")
 
 
@@ -184,7 +185,7 @@ def measure(fitter, flux, ivar, z_true, size=128, detail=False):
         pairs = zip(flux[rows].numpy(), ivar[rows].numpy(), strict=True)
         columns = fitter.fit([prepare_rebinned(f, i, fitter.grid) for f, i in pairs]).columns
         good = columns["flags"] == 0
-        near = np.abs(np.log1p(columns["z"])[:, None] - np.log1p(z_true[rows])) < LIMIT
+        near = np.abs(np.log1p(columns["z"])[:, None] - np.log1p(z_true[rows])) < RIGHT
         unflagged += int(good.sum())
         wrong += int((good & ~near.any(1)).sum())
         for row in np.flatnonzero(good & ~near.any(1)) if detail else ():

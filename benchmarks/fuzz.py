@@ -233,14 +233,14 @@ class _Fits:
     """Fits some of the damaged files, and compares with the undamaged ones."""
 
     def __init__(self, originals):
-        from specz_cnn.fitter import Fitter
+        from specz_cnn.redshift.fitter import Fitter
 
         self.fitter = Fitter(device="cpu")
         self.z = self._fit([self._prepare_path(path) for path in originals])[0]
         self.pending, self.n, self.unflagged, self.wrong = [], 0, 0, 0
 
     def _prepare_path(self, path):
-        from specz_cnn.fitter import prepare_path
+        from specz_cnn.redshift.prepare import prepare_path
 
         return prepare_path(path, self.fitter.grid)
 
@@ -249,7 +249,7 @@ class _Fits:
         return tuple(np.concatenate([part[name] for part in parts]) for name in ("z", "flags"))
 
     def add(self, arrays, original):
-        from specz_cnn.fitter import prepare
+        from specz_cnn.redshift.prepare import prepare
 
         self.pending.append((prepare(arrays, self.fitter.grid), original))
         if len(self.pending) == 64:

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from specz_cnn.evaluate import split_half
-from specz_cnn.grid import ModelGrid
 from specz_cnn.io.bitmask import bad_pixels
+from specz_cnn.io.grid import ModelGrid
 from specz_cnn.training.shards import ShardWriter
 
 

@@ -16,15 +16,15 @@ from accuracy import real_spectra
 
 import specz_cnn
 from specz_cnn.evaluate import redshift_metrics
+from specz_cnn.velocity import SPEED_OF_LIGHT
 
 _LINE = 5008.24  # Angstrom, vacuum
-_C = 299792.458  # km/s
 
 
 def narrow_line_redshift(spectrum, z):
     """Redshift of [O III] 5008 near ``z``; NaN if it is not clearly seen."""
     wavelength = 10**spectrum.loglam
-    velocity = _C * (wavelength / (_LINE * (1 + z)) - 1)
+    velocity = SPEED_OF_LIGHT * (wavelength / (_LINE * (1 + z)) - 1)
     good = spectrum.ivar > 0
     line = good & (np.abs(velocity) < 1500)
     # Not between the lines of the doublet, and not under the other one at -2870 km/s.
@@ -39,7 +39,7 @@ def narrow_line_redshift(spectrum, z):
     place = velocity[line]
     high = (excess > 0.5 * excess[peak]) & (np.abs(place - place[peak]) < 500)
     centre = np.average(place[high], weights=excess[high])
-    return (1 + z) * (1 + centre / _C) - 1
+    return (1 + z) * (1 + centre / SPEED_OF_LIGHT) - 1
 
 
 def main():

@@ -19,9 +19,9 @@ from torch import nn
 
 from specz_cnn.models.fftconv import FFTConv1d
 from specz_cnn.models.inference import prepare_for_inference
+from specz_cnn.models.preprocess import standardise
 from specz_cnn.models.rnet import RNet, RNetPZ
 from specz_cnn.models.rnet_e import RNetE
-from specz_cnn.preprocess import standardise
 
 NETWORKS = {"rnet": RNet, "rnet-pz": RNetPZ, "rnet-e": RNetE}
 N_PIXELS = 1212

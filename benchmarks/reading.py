@@ -16,9 +16,9 @@ import torch
 from setting import arguments, describe, read_plain, spectrum_files
 
 from specz_cnn import ModelGrid, read_arrays
-from specz_cnn.fitter import prepare, prepare_path
 from specz_cnn.io import read_arrays_astropy
-from specz_cnn.preprocess import standardise
+from specz_cnn.models.preprocess import standardise
+from specz_cnn.redshift.prepare import prepare, prepare_path
 
 GRID = ModelGrid()
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from specz_cnn.grid import ModelGrid
-from specz_cnn.preprocess import standardise
+from specz_cnn.io.grid import ModelGrid
+from specz_cnn.models.preprocess import standardise
 from specz_cnn.simulate import SimulationConfig, Simulator
 from specz_cnn.simulate.observe import observe_spectra
 from specz_cnn.simulate.quasars import quasar_spectra

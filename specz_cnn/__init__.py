@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from specz_cnn.config import conf
 from specz_cnn.io import SpecLiteError, SpectrumArrays, read_arrays, read_spec_lite, write_spec_lite
+from specz_cnn.version import __version__
 
 if TYPE_CHECKING:
     from specz_cnn import (
         evaluate,
         io,
         models,
-        plotting,
         report,
         sdss,
         simulate,
@@ -25,23 +25,21 @@ if TYPE_CHECKING:
         training,
     )
     from specz_cnn.example import example_path
-    from specz_cnn.flags import RedshiftFlag, decode_flags
-    from specz_cnn.grid import ModelGrid
+    from specz_cnn.io.grid import ModelGrid
     from specz_cnn.models import list_models, load_model
     from specz_cnn.redshift import fit_redshift_cnn, fit_redshifts_cnn
     from specz_cnn.results import RedshiftResult
-
-__version__ = "0.1.0"
+    from specz_cnn.results.flags import RedshiftFlag, decode_flags
 
 # Public name: the module that defines it, imported at first use.
 _LAZY = {
-    "ModelGrid": "grid",
-    "RedshiftFlag": "flags",
-    "RedshiftResult": "results",
-    "decode_flags": "flags",
+    "ModelGrid": "io.grid",
+    "RedshiftFlag": "results.flags",
+    "RedshiftResult": "results.result",
+    "decode_flags": "results.flags",
     "example_path": "example",
-    "fit_redshift_cnn": "redshift",
-    "fit_redshifts_cnn": "redshift",
+    "fit_redshift_cnn": "redshift.fit",
+    "fit_redshifts_cnn": "redshift.fit",
     "list_models": "models",
     "load_model": "models",
 }
@@ -56,6 +54,8 @@ _SUBPACKAGES = (
     "survey",
     "training",
 )
+
+_MOVED = {"plotting": "results.plotting"}  # the name it has always had
 
 __all__ = [
     "ModelGrid",
@@ -92,7 +92,7 @@ def __getattr__(name):
         globals()[name] = value
         return value
     if name in _SUBPACKAGES:
-        return import_module(f"{__name__}.{name}")
+        return import_module(f"{__name__}.{_MOVED.get(name, name)}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

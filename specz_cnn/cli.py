@@ -7,8 +7,8 @@ import os
 import sys
 from importlib import import_module
 
-from specz_cnn import __version__
 from specz_cnn.commands import UsageError
+from specz_cnn.version import __version__
 
 __all__ = ["COMMANDS", "main"]
 

@@ -12,7 +12,7 @@ from astropy.table import QTable, Table
 
 from specz_cnn import load_model, write_spec_lite
 from specz_cnn.cli import main
-from specz_cnn.grid import ModelGrid
+from specz_cnn.io.grid import ModelGrid
 from specz_cnn.models import ModelInfo, RNetE, package_model, registry, save_model
 from specz_cnn.training.shards import ShardWriter
 

@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from specz_cnn import fit_redshift_cnn, read_arrays
-from specz_cnn.models.registry import ModelInfo, save_model
+from specz_cnn.models.info import ModelInfo
+from specz_cnn.models.registry import save_model
 from specz_cnn.models.rnet import RNetPZ
 from specz_cnn.models.rnet_e import RNetE
 

@@ -22,9 +22,10 @@ import torch
 from astropy.table import QTable
 
 from specz_cnn import RedshiftFlag, example_path, fit_redshifts_cnn, write_spec_lite
-from specz_cnn import fitter as fitter_module
 from specz_cnn.cli import main
-from specz_cnn.fitter import Fitter, prepare
+from specz_cnn.redshift import fitter as fitter_module
+from specz_cnn.redshift.fitter import Fitter
+from specz_cnn.redshift.prepare import prepare, prepare_path
 from specz_cnn.results import write_table
 from specz_cnn.simulate.example import example_spectrum
 
@@ -40,7 +41,7 @@ def fitter():
 def prepared(fitter):
     """Eleven spectra; one is bad."""
     spectra = [prepare(example_spectrum(1.5 + 0.2 * i, snr=8, seed=i), fitter.grid) for i in range(11)]
-    spectra[4] = fitter_module.prepare_path("none.fits", fitter.grid)
+    spectra[4] = prepare_path("none.fits", fitter.grid)
     return spectra
 
 
@@ -126,9 +127,7 @@ class TestDevice:
 
     def test_device_that_cannot_be_used(self, monkeypatch, prepared, undisturbed):
         """CUDA is there, but another process has it for itself."""
-        from specz_cnn.models import registry
-
-        load = registry.cached_model
+        load = fitter_module.cached_model
 
         def busy(name, device="cpu"):
             if torch.device(device).type == "cuda":
@@ -137,7 +136,7 @@ class TestDevice:
 
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-        monkeypatch.setattr(registry, "cached_model", busy)
+        monkeypatch.setattr(fitter_module, "cached_model", busy)
         with pytest.warns(RuntimeWarning, match="cuda failed .*busy or unavailable.*; continuing on the CPU"):
             fitter = Fitter()
         assert fitter.provenance["device"] == "cpu"
@@ -267,7 +266,7 @@ class TestOutput:
 
     def test_read_only_directory(self, table, monkeypatch, capsys):
         """The directory became read-only while the spectra were measured."""
-        import specz_cnn.redshift
+        import specz_cnn.redshift.fit
 
         root = Path(tempfile.mkdtemp())  # below tmp_path nobody else may look
         output, spare = root / "output", root / "spare"
@@ -276,7 +275,7 @@ class TestOutput:
         root.chmod(0o755)
         spare.chmod(0o777)
         monkeypatch.setattr(tempfile, "tempdir", str(spare))
-        monkeypatch.setattr(specz_cnn.redshift, "fit_redshifts_cnn", lambda *args, **kwargs: table)
+        monkeypatch.setattr(specz_cnn.redshift.fit, "fit_redshifts_cnn", lambda *args, **kwargs: table)
         monkeypatch.setattr(os, "access", lambda path, mode: True)
         monkeypatch.chdir(output)
         command = ["fit", "a.fits", "b.fits", "c.fits", "-o", str(output / "z.ecsv")]

@@ -6,7 +6,7 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
-from specz_cnn.flags import FLAGS
+from specz_cnn.results.flags import FLAGS
 
 
 class FlagList(SphinxDirective):

@@ -8,7 +8,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from specz_cnn.models import WeightsError, model_info
 from specz_cnn.models.registry import resolve_model
-from specz_cnn.posterior import IDENTITY
+from specz_cnn.redshift.posterior import IDENTITY
 
 # Figures of merit that a training run leaves in the metadata, with their units.
 _MERITS = {

@@ -6,7 +6,7 @@ import torch
 
 import specz_cnn
 from specz_cnn import load_model
-from specz_cnn.preprocess import standardise
+from specz_cnn.models.preprocess import standardise
 
 network = load_model("rnet-e")
 arrays = specz_cnn.read_arrays(specz_cnn.example_path())

@@ -67,10 +67,10 @@ def run(args):
 
     import numpy as np
 
-    from specz_cnn.calibration import calibrate
-    from specz_cnn.fitter import resolve_device
+    from specz_cnn.models.output import resolve_device
     from specz_cnn.models.registry import load_model, package_model, save_model
-    from specz_cnn.posterior import posterior
+    from specz_cnn.redshift.calibration import calibrate
+    from specz_cnn.redshift.posterior import posterior
 
     sets = [_read(word) for word in args.data]
     flux, ivar, labels, weights, precision = (np.concatenate(parts) for parts in zip(*sets, strict=True))
@@ -131,7 +131,7 @@ def _outputs(network, flux, ivar, batch_size):
     import numpy as np
     from tqdm import tqdm
 
-    from specz_cnn.fitter import network_output
+    from specz_cnn.models.output import network_output
 
     starts = tqdm(range(0, len(flux), batch_size), desc=network.info.name, disable=None, file=sys.stderr)
     return np.concatenate(

@@ -94,7 +94,7 @@ def run(args):
     )
     _report(table, args.directory)
     if args.output is not None:
-        from specz_cnn.results import write_table
+        from specz_cnn.results.tables import write_table
 
         write_table(table, args.output)
     return 0 if {*table["status"].tolist()} <= {"ok", "present"} else 1

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from specz_cnn.commands import UsageError
-from specz_cnn.survey.command import add_survey_arguments, is_survey, listed_paths, run_survey
+from specz_cnn.commands.survey import add_survey_arguments, is_survey, listed_paths, run_survey
 
 __all__ = ["add_arguments", "run"]
 
@@ -94,8 +94,8 @@ def run(args):
         _check_output(args.output)
     paths = _paths(args)
 
-    from specz_cnn.redshift import fit_redshifts_cnn
-    from specz_cnn.results import write_table
+    from specz_cnn.redshift.fit import fit_redshifts_cnn
+    from specz_cnn.results.tables import write_table
 
     options = {"batch_size": args.batch_size} if args.batch_size is not None else {}
     table = fit_redshifts_cnn(
@@ -126,7 +126,7 @@ def run(args):
 
 def _rescue(table, output, error):
     """The output cannot be written after all (the disk is full, for example): save the work elsewhere."""
-    from specz_cnn.results import write_table
+    from specz_cnn.results.tables import write_table
 
     print(f"cannot write {output}: {error}", file=sys.stderr)
     for directory in (os.getcwd(), tempfile.gettempdir()):
@@ -143,7 +143,7 @@ def _rescue(table, output, error):
 
 def _check_output(output):
     """Find out before the work that its result cannot be written."""
-    from specz_cnn.results import table_format
+    from specz_cnn.results.tables import table_format
 
     try:
         table_format(output)
@@ -207,7 +207,7 @@ _SHOWN = ("file", "z", "z_err", "confidence", "p_qso", "z_check", "snr")
 
 def _show(table):
     """Print the table for reading: the main columns, flags by name."""
-    from specz_cnn.flags import decode_flags
+    from specz_cnn.results.flags import decode_flags
 
     shown = table[list(_SHOWN)]
     shown["file"] = [os.path.basename(path) for path in table["file"]]

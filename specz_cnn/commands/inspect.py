@@ -142,7 +142,7 @@ def _make_page(args):
 
 def _fitter(name, meta):
     """The network that gives p(z), or None: a page without p(z) is better than none."""
-    from specz_cnn.fitter import Fitter
+    from specz_cnn.redshift.fitter import Fitter
 
     if name == "none":
         return None

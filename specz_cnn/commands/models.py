@@ -32,7 +32,8 @@ def run(args):
     int
         0, or 1 if one is damaged.
     """
-    from specz_cnn.models.registry import WeightsError, list_models, load_model
+    from specz_cnn.models.info import WeightsError
+    from specz_cnn.models.registry import list_models, load_model
 
     names = args.names or list_models()
     if args.verify:

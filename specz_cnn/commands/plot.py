@@ -94,8 +94,8 @@ def run(args):
         If the output cannot hold the pictures.
     """
     targets = _targets(args)
-    from specz_cnn import fit_redshift_cnn
-    from specz_cnn.plotting import detached_figure, plot_result
+    from specz_cnn.redshift.fit import fit_redshift_cnn
+    from specz_cnn.results.plotting import detached_figure, plot_result
 
     options = {
         "dark": args.dark,
@@ -145,7 +145,7 @@ def _names(files, directory, suffix):
 
 def _writer(args, targets):
     """A context whose value saves the picture of a file."""
-    from specz_cnn.plotting import many_pages, save_figure
+    from specz_cnn.results.plotting import many_pages, save_figure
 
     if targets is None:
         return many_pages(args.output)

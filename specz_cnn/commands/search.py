@@ -209,7 +209,7 @@ def _show(table, output):
     table = table.copy()
     table.meta = {name: table.meta[name] for name in ("data_release", "skyserver", "sql")}
     if output is not None:
-        from specz_cnn.results import write_table
+        from specz_cnn.results.tables import write_table
 
         write_table(table, output)
     elif not sys.stdout.isatty():

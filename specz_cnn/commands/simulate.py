@@ -31,7 +31,7 @@ def add_arguments(parser):
 
 def run(args):
     """Simulate and write."""
-    from specz_cnn.grid import ModelGrid
+    from specz_cnn.io.grid import ModelGrid
     from specz_cnn.simulate import SimulationConfig, Simulator
     from specz_cnn.training.recipe import outside_validation
 

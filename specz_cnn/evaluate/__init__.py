@@ -17,18 +17,15 @@ from specz_cnn.evaluate.catalogue import (
     read_table,
 )
 from specz_cnn.evaluate.metrics import (
-    ONE_SIGMA,
-    OUTLIER_VELOCITY,
-    SPEED_OF_LIGHT,
+    NZ_WIDTH,
+    REDSHIFT_BINS,
+    SNR_BINS,
     VELOCITY_LIMITS,
     binomial_interval,
     classification_metrics,
     completeness_purity,
     group_weights,
-    nmad,
     redshift_metrics,
-    velocity_difference,
-    weighted_quantile,
 )
 from specz_cnn.evaluate.probability import (
     COVERAGE_LEVELS,
@@ -42,7 +39,15 @@ from specz_cnn.evaluate.probability import (
     uniformity,
 )
 from specz_cnn.evaluate.split import HALVES, groups_from_positions, split_half
-from specz_cnn.evaluate.summary import NZ_WIDTH, REDSHIFT_BINS, SNR_BINS, Evaluation, evaluate
+from specz_cnn.evaluate.summary import Evaluation, evaluate
+from specz_cnn.velocity import (
+    ONE_SIGMA,
+    OUTLIER_VELOCITY,
+    SPEED_OF_LIGHT,
+    nmad,
+    velocity_difference,
+    weighted_quantile,
+)
 
 __all__ = [
     "CLASS_PERSON",

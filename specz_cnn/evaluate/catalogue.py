@@ -15,8 +15,8 @@ from astropy.io import fits
 from astropy.table import Table, vstack
 from astropy.utils.exceptions import AstropyUserWarning
 
-from specz_cnn.evaluate.metrics import velocity_difference
 from specz_cnn.evaluate.split import groups_from_positions, split_half
+from specz_cnn.velocity import velocity_difference
 
 __all__ = ["CLASS_PERSON", "ESTIMATORS", "LABEL_COLUMNS", "match_results", "read_labels", "read_table"]
 

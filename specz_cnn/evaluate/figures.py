@@ -14,9 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from specz_cnn.evaluate.catalogue import ESTIMATORS
-from specz_cnn.evaluate.metrics import OUTLIER_VELOCITY, binomial_interval, completeness_purity
+from specz_cnn.evaluate.metrics import (
+    NZ_WIDTH,
+    REDSHIFT_BINS,
+    SNR_BINS,
+    binomial_interval,
+    completeness_purity,
+)
 from specz_cnn.evaluate.probability import COVERAGE_LEVELS, coverage
-from specz_cnn.evaluate.summary import NZ_WIDTH, REDSHIFT_BINS, SNR_BINS
+from specz_cnn.velocity import OUTLIER_VELOCITY, nmad, velocity_difference
 
 __all__ = [
     "FIGURES",
@@ -196,8 +202,6 @@ def plot_velocities(evaluation, *, limit=OUTLIER_VELOCITY, figure=None):
     -------
     `matplotlib.figure.Figure`
     """
-    from specz_cnn.evaluate.metrics import nmad, velocity_difference
-
     rows = evaluation.quasars
     whole = evaluation.redshifts[evaluation.redshifts["sample"] == "all"]
     figure = _prepared(figure, 7.2, 4.6)

@@ -10,56 +10,38 @@ from __future__ import annotations
 from statistics import NormalDist
 
 import numpy as np
-from astropy.constants import c
 
 from specz_cnn.evaluate.split import group_names
+from specz_cnn.velocity import (
+    MAD_TO_SIGMA,
+    ONE_SIGMA,
+    OUTLIER_VELOCITY,
+    nmad,
+    velocity_difference,
+    weighted_quantile,
+)
 
 __all__ = [
-    "ONE_SIGMA",
-    "OUTLIER_VELOCITY",
-    "SPEED_OF_LIGHT",
+    "NZ_WIDTH",
+    "REDSHIFT_BINS",
+    "SNR_BINS",
     "VELOCITY_LIMITS",
     "binomial_interval",
     "classification_metrics",
     "completeness_purity",
     "group_weights",
-    "nmad",
     "redshift_metrics",
-    "velocity_difference",
-    "weighted_quantile",
 ]
-
-#: Speed of light in km/s.
-SPEED_OF_LIGHT = c.to_value("km/s")
 
 #: Limits in km/s within which redshifts are counted.
 VELOCITY_LIMITS = (600.0, 3000.0, 6000.0, 12000.0)
 
-#: A redshift off by more than this, in km/s, is catastrophic.
-OUTLIER_VELOCITY = 3000.0
-
-#: Probability inside one standard deviation of a Gaussian, the level of the intervals given here.
-ONE_SIGMA = 0.6827
-
-# Makes the median absolute deviation of a Gaussian its standard deviation.
-_MAD_TO_SIGMA = 1.0 / NormalDist().inv_cdf(0.75)
-
-
-def velocity_difference(z, z_true):
-    """Velocity difference ``c (z - z_true) / (1 + z_true)``.
-
-    Parameters
-    ----------
-    z, z_true : array_like of float, shape (n,)
-        Measured and true redshift.
-
-    Returns
-    -------
-    `~numpy.ndarray` of float, shape (n,)
-        In km/s; NaN where either redshift is missing.
-    """
-    z, z_true = np.asarray(z, dtype=float), np.asarray(z_true, dtype=float)
-    return SPEED_OF_LIGHT * (z - z_true) / (1.0 + z_true)
+#: Edges of the redshift bins of the tables.
+REDSHIFT_BINS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 7.2)
+#: Edges of the bins of the median signal-to-noise ratio per pixel.
+SNR_BINS = (-np.inf, 1.0, 2.0, 3.0, 5.0, 10.0, np.inf)
+#: Width of the bins of the redshift distribution N(z).
+NZ_WIDTH = 0.2
 
 
 def group_weights(group):
@@ -77,60 +59,6 @@ def group_weights(group):
     """
     _, inverse, count = np.unique(group_names(group), return_inverse=True, return_counts=True)
     return 1.0 / count[inverse.reshape(-1)]
-
-
-def weighted_quantile(values, q, weights=None):
-    """Quantiles of weighted values.
-
-    Parameters
-    ----------
-    values : array_like of float, shape (n,)
-        Finite values.
-    q : float or array_like of float
-        Probabilities from 0 to 1.
-    weights : array_like of float, shape (n,), optional
-        Non-negative weights, all alike by default.
-
-    Returns
-    -------
-    float or `~numpy.ndarray`
-        Like ``q``; NaN where there are no values. Integer weights are the same as repeated values, and with
-        equal weights the median is that of `numpy.median`.
-    """
-    values = np.asarray(values, dtype=float)
-    weights = np.ones(values.shape) if weights is None else np.asarray(weights, dtype=float)
-    values, weights = values[weights > 0], weights[weights > 0]
-    if values.size == 0:
-        return np.full(np.shape(q), np.nan)[()]
-    order = np.argsort(values, kind="stable")
-    values, below = values[order], np.cumsum(weights[order]) / weights.sum()
-    # Where the weight up to a value is exactly q, the quantile is the middle between it and the next; sums of
-    # weights like 1/78 are exact to a few 1e-16 times their number.
-    near = 1e-9
-    first = np.searchsorted(below, np.asarray(q) - near).clip(max=values.size - 1)
-    last = np.searchsorted(below, np.asarray(q) + near).clip(max=values.size - 1)
-    return 0.5 * (values[first] + values[last])
-
-
-def nmad(values, weights=None):
-    """Normalised median absolute deviation about the median, ``1.4826 median(|x - median(x)|)``.
-
-    Parameters
-    ----------
-    values : array_like of float, shape (n,)
-    weights : array_like of float, shape (n,), optional
-
-    Returns
-    -------
-    float
-        The standard deviation of a Gaussian core, unmoved by outliers; NaN for fewer than two values.
-    """
-    if np.size(values) < 2:
-        return np.nan
-    centre = weighted_quantile(values, 0.5, weights)
-    return float(
-        _MAD_TO_SIGMA * weighted_quantile(np.abs(np.asarray(values, dtype=float) - centre), 0.5, weights)
-    )
 
 
 def binomial_interval(k, n, level=ONE_SIGMA):
@@ -234,7 +162,7 @@ def _scatter(dv, weights, level):
     half = 0.5 * NormalDist().inv_cdf(0.5 + 0.5 * level) / np.sqrt(weights.sum())
     q = np.clip([0.5, 0.5 - half, 0.5 + half], 0, 1)
     median = weighted_quantile(dv, q, weights)
-    spread = _MAD_TO_SIGMA * weighted_quantile(np.abs(dv - median[0]), q, weights)
+    spread = MAD_TO_SIGMA * weighted_quantile(np.abs(dv - median[0]), q, weights)
     return dict(zip(names, map(float, [*median, *spread]), strict=True))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import erf
 
-from specz_cnn.evaluate.metrics import ONE_SIGMA, binomial_interval, nmad, weighted_quantile
+from specz_cnn.evaluate.metrics import binomial_interval
+from specz_cnn.velocity import ONE_SIGMA, nmad, weighted_quantile
 
 __all__ = [
     "COVERAGE_LEVELS",
@@ -112,7 +113,7 @@ def _around_truth(pdf, z_grid, z_true):
     Errors are about as wide as a bin of the networks; within bins, p(z) is the smooth one that intervals are
     made from.
     """
-    from specz_cnn.posterior import smooth_cumulative
+    from specz_cnn.results.distribution import smooth_cumulative
 
     centre = np.log1p(np.asarray(z_grid, dtype=float))
     position = np.log1p(np.asarray(z_true, dtype=float))

@@ -12,11 +12,12 @@ from astropy.table import QTable, Table
 
 from specz_cnn.evaluate.catalogue import ESTIMATORS
 from specz_cnn.evaluate.metrics import (
-    OUTLIER_VELOCITY,
+    NZ_WIDTH,
+    REDSHIFT_BINS,
+    SNR_BINS,
     classification_metrics,
     group_weights,
     redshift_metrics,
-    velocity_difference,
 )
 from specz_cnn.evaluate.probability import (
     COVERAGE_LEVELS,
@@ -29,17 +30,9 @@ from specz_cnn.evaluate.probability import (
     reliability,
     uniformity,
 )
+from specz_cnn.velocity import OUTLIER_VELOCITY, velocity_difference
 
-__all__ = ["NZ_WIDTH", "REDSHIFT_BINS", "SNR_BINS", "Evaluation", "evaluate"]
-
-#: Edges of the redshift bins of the tables.
-REDSHIFT_BINS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 7.2)
-
-#: Edges of the bins of the median signal-to-noise ratio per pixel.
-SNR_BINS = (-np.inf, 1.0, 2.0, 3.0, 5.0, 10.0, np.inf)
-
-#: Width of the bins of the redshift distribution N(z).
-NZ_WIDTH = 0.2
+__all__ = ["Evaluation", "evaluate"]
 
 # An estimate this close to the reference, in km/s, was copied from it.
 _IDENTICAL = 1.0
@@ -375,7 +368,7 @@ def _distribution_table(rows):
 
 
 def _outlier_table(rows):
-    from specz_cnn.flags import decode_flags
+    from specz_cnn.results.flags import decode_flags
 
     rows = rows[~_right(rows)]
     names = (

@@ -178,7 +178,6 @@ def _wavelength_power(unit):
 
 def _inverse_variance(uncertainty, unit, flux, good, scale):
     """Inverse variance of a flux that was divided by a scale, 0 where it is unknown."""
-    from specz_cnn.preprocess import estimate_ivar
 
     # Power of the flux that the kind of uncertainty is, and power of it that is the inverse variance.
     known = {StdDevUncertainty: (1, -2), VarianceUncertainty: (2, -1), InverseVariance: (-2, 1)}
@@ -236,3 +235,35 @@ def _identity(meta):
         if value is None:
             del identity[name]
     return identity
+
+
+def estimate_ivar(flux, good):
+    """A constant inverse variance from the scatter of neighbouring pixels, for spectra that come without errors.
+
+    Uses the second difference ``f[i] - (f[i-1] + f[i+1]) / 2``, whose variance is 1.5 times that of a pixel, and its
+    median absolute value, which emission lines and cosmic rays hardly move.
+
+    Parameters
+    ----------
+    flux : `~numpy.ndarray`, shape (n,)
+        Flux density.
+    good : `~numpy.ndarray` of bool, shape (n,)
+        Pixels to use.
+
+    Returns
+    -------
+    `~numpy.ndarray`, float64, shape (n,)
+        Zero where not ``good``; if the scatter is zero, the noise is taken as 1e-3 of the median absolute flux.
+    """
+    flux = np.asarray(flux, dtype=np.float64)
+    values = flux[good]
+    ivar = np.zeros(flux.shape)
+    if values.size == 0:
+        return ivar
+    sigma = 0.0
+    if values.size >= 3:
+        second = values[1:-1] - 0.5 * (values[2:] + values[:-2])
+        sigma = 1.4826 * np.median(np.abs(second)) / np.sqrt(1.5)
+    sigma = max(sigma, 1e-3 * np.median(np.abs(values)))
+    ivar[good] = 1.0 / sigma**2 if sigma > 0 else 1.0
+    return ivar

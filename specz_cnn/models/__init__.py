@@ -5,9 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from specz_cnn.models.info import ModelInfo, WeightsError
 from specz_cnn.models.registry import (
-    ModelInfo,
-    WeightsError,
     list_models,
     load_model,
     model_info,

@@ -99,7 +99,7 @@ class RNetE(nn.Module):
         Parameters
         ----------
         x : `torch.Tensor`, shape (batch, 2, n_pixels)
-            Output of :func:`specz_cnn.preprocess.standardise`.
+            Output of :func:`specz_cnn.models.preprocess.standardise`.
 
         Returns
         -------

@@ -12,7 +12,7 @@ import zlib
 
 import numpy as np
 
-from specz_cnn.grid import LATTICE_STEP, ModelGrid
+from specz_cnn.io.grid import LATTICE_STEP, ModelGrid
 
 __all__ = ["decode_spectrum", "encode_pdf", "encode_spectrum"]
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from specz_cnn.flags import FLAGS
 from specz_cnn.report.encoding import encode_pdf, encode_spectrum
 from specz_cnn.report.rest_lines import REST_LINES
 from specz_cnn.report.verdicts import CLASSES, VERDICT_COLUMNS
+from specz_cnn.results.flags import FLAGS
 
 __all__ = ["write_inspection_page"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from specz_cnn.lines import LINES
+from specz_cnn.results.lines import LINES
 
 __all__ = ["REST_LINES"]
 

@@ -76,7 +76,7 @@ def read_rows(table, finder, *, fitter=None, on_error=None, progress=None):
     table : `~astropy.table.Table`
         With ``file`` or ``plate``, ``mjd`` and ``fiber``.
     finder : SpectrumFinder
-    fitter : `~specz_cnn.fitter.Fitter`, optional
+    fitter : `~specz_cnn.redshift.fitter.Fitter`, optional
         Network that gives the probabilities; without one there are none.
     on_error : callable, optional
         Called with the row and a message for each spectrum that is missing or cannot be read.
@@ -119,7 +119,7 @@ def _read(row, identity, finder, on_error):
 
 def _probabilities(fitter, spectra):
     """p(z) of each spectrum, None where there is none."""
-    from specz_cnn.fitter import prepare
+    from specz_cnn.redshift.prepare import prepare
 
     present = [i for i, spectrum in enumerate(spectra) if spectrum is not None]
     pdfs = [None] * len(spectra)

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table, vstack
 
+from specz_cnn.velocity import SPEED_OF_LIGHT
+
 __all__ = ["CLASSES", "VERDICT_COLUMNS", "disagreements", "merge_verdicts", "read_verdicts", "write_verdicts"]
 
 #: Columns of a file of verdicts, and what they hold.
@@ -58,7 +60,6 @@ _MISSING = {
     "z_conf": 0,
 }
 _BAL, _QUASAR = 30, 3
-_C = 299792.458  # km/s
 
 
 def read_verdicts(path):
@@ -231,7 +232,7 @@ def _differences(votes, tolerance):
     refused = [vote["verdict"] in ("reject", "disagree") or not math.isfinite(vote["z_vi"]) for vote in votes]
     z = np.array([vote["z_vi"] for vote in votes], dtype=float)
     unresolved = any(vote["verdict"] == "disagree" for vote in votes)
-    apart = not any(refused) and _C * np.ptp(np.log1p(z)) > tolerance
+    apart = not any(refused) and SPEED_OF_LIGHT * np.ptp(np.log1p(z)) > tolerance
     if unresolved or apart or any(refused) != all(refused):
         texts = (
             _signed(vote, vote["verdict"] if no else f"{vote['z_vi']:.4f}", votes)

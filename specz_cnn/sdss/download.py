@@ -216,7 +216,7 @@ def _run_jobs(jobs, run, connections, progress):
 def _session():
     import requests
 
-    from specz_cnn import __version__
+    from specz_cnn.version import __version__
 
     session = requests.Session()
     session.headers["User-Agent"] = f"specz-cnn/{__version__}"

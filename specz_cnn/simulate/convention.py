@@ -19,7 +19,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from specz_cnn.grid import LATTICE_STEP
+from specz_cnn.io.grid import LATTICE_STEP
 from specz_cnn.simulate.bank import BANK_STEP
 from specz_cnn.simulate.quasars import quasar_spectra
 

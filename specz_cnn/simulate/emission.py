@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from specz_cnn.simulate.bank import BANK_STEP, Bank
+from specz_cnn.velocity import SPEED_OF_LIGHT
 
 __all__ = ["BROAD_LINES", "NARROW_LINES", "broad_line_bank", "narrow_line_bank"]
 
@@ -59,7 +60,7 @@ NARROW_LINES = {
     "[SII]6732": (6732.7, 0.13),
 }
 
-_KMS_PER_LATTICE = 1e-4 * np.log(10.0) * 299792.458
+_KMS_PER_LATTICE = 1e-4 * np.log(10.0) * SPEED_OF_LIGHT
 
 
 def _add_gaussian(row, start, wavelength, velocity, sigma_kms, peak):
@@ -99,7 +100,7 @@ def broad_line_bank(rng, n_rows, *, low=25700, high=40300):
             base = rng.uniform(0.2, 0.7)
             for part, broad in ((1 - base, 0.6), (base, 1.6)):
                 sigma = fwhm * width * broad * np.exp(rng.normal(0, 0.15)) / 2.3548
-                peak = amount * part / (np.sqrt(2 * np.pi) * sigma / 299792.458 * wavelength)
+                peak = amount * part / (np.sqrt(2 * np.pi) * sigma / SPEED_OF_LIGHT * wavelength)
                 _add_gaussian(row, low, wavelength, velocity * (1.4 if broad > 1 else 0.8), sigma, peak)
     return _bank(rows, low)
 
@@ -118,7 +119,7 @@ def narrow_line_bank(rng, n_rows, *, low=34700, high=38600):
                 wavelength,
                 0.0,
                 sigma,
-                amount / (np.sqrt(2 * np.pi) * sigma / 299792.458 * wavelength),
+                amount / (np.sqrt(2 * np.pi) * sigma / SPEED_OF_LIGHT * wavelength),
             )
     return _bank(rows, low)
 

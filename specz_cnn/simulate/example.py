@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from specz_cnn.grid import ModelGrid
 from specz_cnn.io import SpectrumArrays
+from specz_cnn.io.grid import ModelGrid
 from specz_cnn.simulate.emission import broad_line_bank
 from specz_cnn.simulate.igm import forest_transmission, lyman_limit
 from specz_cnn.simulate.observe import lattice_positions

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from specz_cnn.grid import LATTICE_STEP
+from specz_cnn.io.grid import LATTICE_STEP
 
 __all__ = ["load_noise", "observe_spectra"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from specz_cnn.grid import ModelGrid
+from specz_cnn.io.grid import ModelGrid
 from specz_cnn.simulate.contaminants import galaxy_spectra, sky_spectra, star_spectra
 from specz_cnn.simulate.convention import HIGHEST, Convention
 from specz_cnn.simulate.observe import lattice_positions, load_noise, observe_spectra

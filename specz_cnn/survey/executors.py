@@ -19,8 +19,8 @@ __all__ = ["available_cores", "cluster_results", "local_results", "serial_result
 _PRELOAD = [
     "torch",
     "specz_cnn.survey.work",
-    "specz_cnn.fitter",
-    "specz_cnn.preprocess",
+    "specz_cnn.redshift.fitter",
+    "specz_cnn.models.preprocess",
     "specz_cnn.models.rnet_e",
 ]
 

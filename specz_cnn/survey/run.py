@@ -143,9 +143,10 @@ def fit_survey(
 
 def _plan(model, cross_check, device, mask, batch_size, rows_per_part, format, client):
     """The job for workers, and the settings that a continued run must share."""
-    from specz_cnn import __version__
-    from specz_cnn.fitter import default_models, resolve_device
     from specz_cnn.models import model_info
+    from specz_cnn.models.output import resolve_device
+    from specz_cnn.redshift.fitter import default_models
+    from specz_cnn.version import __version__
 
     model, cross_check = (_plain(name) for name in default_models(model, cross_check))
     infos = [model_info(name) if name else None for name in (model, cross_check)]
@@ -226,7 +227,7 @@ def _write_parts(manifest, results, summary, shown):
 
 
 def _write_part(pieces, settings, path):
-    from specz_cnn.results import make_table, write_table
+    from specz_cnn.results.tables import make_table, write_table
 
     columns = _join(pieces)
     table = make_table(columns, {name: settings[name] for name in _PROVENANCE}, names=columns)
@@ -256,7 +257,7 @@ def read_survey(directory, *, columns=None):
     SurveyError
         If the directory holds no finished part.
     """
-    from specz_cnn.results import TABLE_COLUMNS, make_table
+    from specz_cnn.results.tables import TABLE_COLUMNS, make_table
     from specz_cnn.survey.manifest import read_manifest
 
     manifest = read_manifest(directory)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from specz_cnn.flags import FLAGS
+from specz_cnn.results.flags import FLAGS
 
 __all__ = ["SurveySummary", "failure_kind"]
 

@@ -37,7 +37,7 @@ class Job:
     Parameters
     ----------
     model, cross_check : str or None
-        As `~specz_cnn.fitter.Fitter` takes them, defaults filled in.
+        As `~specz_cnn.redshift.fitter.Fitter` takes them, defaults filled in.
     sha256 : tuple of str
         SHA-256 of the tensors of both; a worker that has other weights under these names refuses to work.
     package : str
@@ -77,7 +77,7 @@ def fit_block(paths, job):
     RuntimeError
         If this worker has another version of the package or other weights.
     """
-    from specz_cnn.fitter import prepare_path
+    from specz_cnn.redshift.prepare import prepare_path
 
     with _lock:  # threads of one worker load the networks once
         fitter = _fitter(job)
@@ -93,8 +93,8 @@ def fit_block(paths, job):
 @lru_cache(maxsize=2)
 def _fitter(job):
     """The networks, loaded once a worker."""
-    from specz_cnn import __version__
-    from specz_cnn.fitter import Fitter
+    from specz_cnn.redshift.fitter import Fitter
+    from specz_cnn.version import __version__
 
     if __version__ != job.package:
         raise RuntimeError(f"this worker has specz-cnn {__version__}, the survey is run by {job.package}")

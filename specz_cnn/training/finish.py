@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
-from specz_cnn.models.registry import ModelInfo, save_model
-from specz_cnn.preprocess import PREPROCESS_VERSION
+from specz_cnn.models.info import ModelInfo
+from specz_cnn.models.preprocess import PREPROCESS_VERSION
+from specz_cnn.models.registry import save_model
 
 __all__ = ["save_weights"]
 

@@ -14,17 +14,16 @@ import numpy as np
 import torch
 
 from specz_cnn.training.targets import ordinal_loss, redshift_cross_entropy, regression_loss
+from specz_cnn.velocity import nmad, velocity_difference
 
 __all__ = ["Trainer", "redshift_metrics"]
 
 log = logging.getLogger(__name__)
 
-_C = 299792.458
-
 
 def redshift_metrics(z, z_true):
     """Fractions within 600, 3000 and 6000 km/s, bias and NMAD (km/s) of the rest within 3000."""
-    dv = _C * (z - z_true) / (1 + z_true)
+    dv = velocity_difference(z, z_true)
     near = np.abs(dv) < 3000
     middle = np.median(dv[near]) if near.any() else np.nan
     return {
@@ -33,7 +32,7 @@ def redshift_metrics(z, z_true):
         "within_3000": float(near.mean()),
         "within_6000": float((np.abs(dv) < 6000).mean()),
         "bias": float(middle),
-        "nmad": float(1.4826 * np.median(np.abs(dv[near] - middle))) if near.any() else math.nan,
+        "nmad": float(nmad(dv[near])) if near.any() else math.nan,
     }
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from specz_cnn.grid import ModelGrid
+from specz_cnn.io.grid import ModelGrid
+from specz_cnn.models.preprocess import standardise
 from specz_cnn.models.rnet import RNet, RNetPZ
 from specz_cnn.models.rnet_e import RNetE
-from specz_cnn.preprocess import standardise
 from specz_cnn.simulate import SimulationConfig, Simulator
 from specz_cnn.training.loop import Trainer
 from specz_cnn.training.shards import read_shards

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from specz_cnn.preprocess import standardise
+from specz_cnn.models.preprocess import standardise
 
 __all__ = ["Examples", "MixedSource", "ShardSource", "SimulatedSource"]
 

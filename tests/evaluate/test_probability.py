@@ -87,7 +87,7 @@ def test_pit_of_one_bin():
 
 
 def test_levels_agree_with_the_intervals_of_a_result(sample):
-    posterior = pytest.importorskip("specz_cnn.posterior")
+    posterior = pytest.importorskip("specz_cnn.results.distribution")
     z, z_err, _ = (value[:5] for value in sample)
     pdf = gaussian_pdf(z, z_err)
     for i in range(5):

@@ -18,8 +18,9 @@ import pytest
 from astropy.io import fits
 
 from specz_cnn import RedshiftFlag, SpectrumArrays, fit_redshifts_cnn, read_spec_lite
-from specz_cnn.fitter import Fitter, prepare_path
 from specz_cnn.io import SpecLiteError, layout, read_arrays, read_arrays_astropy
+from specz_cnn.redshift.fitter import Fitter
+from specz_cnn.redshift.prepare import prepare_path
 from specz_cnn.simulate.example import example_spectrum
 
 BLOCK = 2880

@@ -9,10 +9,10 @@ from torch import nn
 
 from specz_cnn.models import inference
 from specz_cnn.models.inference import InferenceRNet, InferenceRNetE, prepare_for_inference
+from specz_cnn.models.preprocess import standardise
 from specz_cnn.models.registry import list_models, load_model
 from specz_cnn.models.rnet import RNet, RNetPZ
 from specz_cnn.models.rnet_e import RNetE
-from specz_cnn.preprocess import standardise
 
 SPEED_OF_LIGHT = 299792.458  # km/s
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from specz_cnn.grid import ModelGrid
+from specz_cnn.io.grid import ModelGrid
 from specz_cnn.simulate import SimulationConfig, Simulator
 from specz_cnn.simulate.bank import BANK_STEP, Bank
 from specz_cnn.simulate.convention import eigenspectra_redshift

@@ -157,17 +157,17 @@ def test_a_file_in_the_way_of_the_output(tmp_path, files, small):
 )
 def test_output_that_fails_in_the_middle(tmp_path, files, small, monkeypatch, number, reason):
     """Rows before: the finished parts; afterwards, when it can be written again, all, byte for byte."""
-    import specz_cnn.results
+    import specz_cnn.results.tables
 
     fit_survey(files, tmp_path / "expected", **small)
-    write = specz_cnn.results.write_table
+    write = specz_cnn.results.tables.write_table
 
     def full(table, path):
         if path.name == "part-000001.parquet":
             raise OSError(number, reason)
         write(table, path)
 
-    monkeypatch.setattr(specz_cnn.results, "write_table", full)
+    monkeypatch.setattr(specz_cnn.results.tables, "write_table", full)
     with pytest.raises(SurveyError, match=rf"part-000001.parquet: {reason}. .*are kept"):
         fit_survey(files, tmp_path / "out", **small)
     monkeypatch.undo()

@@ -17,11 +17,13 @@ from astropy.io.fits import HDUList
 from specutils import Spectrum, SpectrumCollection
 from tqdm import tqdm
 
-from specz_cnn.fitter import RESULTS, Fitter, Prepared, prepare, prepare_path
-from specz_cnn.flags import RedshiftFlag
 from specz_cnn.io import SpectrumArrays, read_arrays
 from specz_cnn.io.convert import arrays_from_spectrum, split_spectrum
-from specz_cnn.results import TABLE_COLUMNS, RedshiftResult, make_table
+from specz_cnn.redshift.fitter import RESULTS, Fitter
+from specz_cnn.redshift.prepare import Prepared, error_text, prepare, prepare_path
+from specz_cnn.results.flags import RedshiftFlag
+from specz_cnn.results.result import RedshiftResult
+from specz_cnn.results.tables import TABLE_COLUMNS, make_table
 
 __all__ = ["fit_redshift_cnn", "fit_redshifts_cnn"]
 
@@ -236,8 +238,7 @@ def _prepare_item(item, grid):
 
 
 def _bad_input(error):
-    message = " ".join(str(error).split()) or type(error).__name__
-    return Prepared(flags=int(RedshiftFlag.BAD_INPUT), error=message)
+    return Prepared(flags=int(RedshiftFlag.BAD_INPUT), error=error_text(error))
 
 
 def _batches(items, size):

@@ -8,9 +8,9 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-__all__ = ["LINES", "EmissionLine", "line_table"]
+from specz_cnn.velocity import SPEED_OF_LIGHT
 
-_C = 299792.458  # km/s
+__all__ = ["LINES", "EmissionLine", "line_table"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def line_table(loglam, flux, ivar, z):
     rest = np.array([line.rest_wavelength for line in LINES])
     observed = rest * (1 + z)
     measured = [
-        _line_snr(wavelength, np.asarray(flux), np.asarray(ivar), centre, line.half_width / _C)
+        _line_snr(wavelength, np.asarray(flux), np.asarray(ivar), centre, line.half_width / SPEED_OF_LIGHT)
         for centre, line in zip(observed, LINES, strict=True)
     ]
     table = QTable()

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specz_cnn.preprocess import estimate_ivar, standardise
+from specz_cnn.io.convert import estimate_ivar
+from specz_cnn.models.preprocess import standardise
 
 N = 1212
 

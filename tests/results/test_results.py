@@ -12,8 +12,8 @@ from astropy.table import QTable
 from specutils import Spectrum
 
 from specz_cnn import RedshiftFlag, RedshiftResult, SpectrumArrays
-from specz_cnn.lines import LINES, line_table
 from specz_cnn.results import TABLE_COLUMNS, make_table, table_format, write_table
+from specz_cnn.results.lines import LINES, line_table
 
 STEP = 4e-4 * np.log(10)
 PROVENANCE = {"model": "rnet-e-1", "model_sha256": "0" * 64, "cross_check": "", "cross_check_sha256": ""}

@@ -8,16 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import PchipInterpolator
 
-from specz_cnn.posterior import (
-    IDENTITY,
-    apply_map,
-    confidence_of,
-    credible_intervals,
-    posterior,
-    quasar_odds,
-    smooth_cumulative,
-    window_sum,
-)
+from specz_cnn.redshift.posterior import IDENTITY, apply_map, confidence_of, posterior, quasar_odds
+from specz_cnn.results.distribution import credible_intervals, smooth_cumulative, window_sum
 
 STEP = 4e-4 * np.log(10)
 BINS = {"n": 2272, "step": STEP}

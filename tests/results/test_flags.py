@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from specz_cnn import RedshiftFlag, decode_flags
-from specz_cnn.flags import FLAGS
+from specz_cnn.results.flags import FLAGS
 
 
 def test_registry_is_consistent():

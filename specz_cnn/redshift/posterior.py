@@ -4,7 +4,7 @@ Everything is vectorised over a batch, computed in double precision, and depends
 does not depend on its neighbours.  Probabilities live on bins of ``ln(1 + z)``, bin ``k`` from ``k * step`` to
 ``(k + 1) * step``; a width of ``d`` in ``ln(1 + z)`` is a velocity of ``c * d``.
 
-A *calibration* is a plain dict, stored with the weights and fitted by `specz_cnn.calibration`; `IDENTITY` lists its
+A *calibration* is a plain dict, stored with the weights and fitted by `specz_cnn.redshift.calibration`; `IDENTITY` lists its
 keys with values that change nothing:
 
 ``temperature``, ``floor``
@@ -40,34 +40,31 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.special import expit, log_softmax, logit, ndtr
 
+from specz_cnn.results.distribution import (
+    around,
+    find_peak,
+    moments,
+    quantile,
+    window_probability,
+    window_sum,
+)
+from specz_cnn.velocity import RIGHT, SPEED_OF_LIGHT
+
 __all__ = [
     "IDENTITY",
-    "RIGHT",
     "Posterior",
     "apply_map",
     "certainty",
     "confidence_of",
-    "credible_intervals",
     "posterior",
 ]
 
-_C = 299792.458  # km/s
-
-#: Half width of the window, in ln(1 + z), within which a redshift counts as right: 3000 km/s.
-RIGHT = 3000.0 / _C
 
 _RUNNER_UP = 2 * RIGHT  # the second peak is farther from the first than this
-_SAMPLES = 16  # per bin, of cumulative distributions
 _TINY = 1e-12  # least probability, and least doubt, that double precision still resolves
 _ROWS = 64  # processed at a time, so that arrays stay in the processor's cache
 _CENTRAL = 0.15865525393145707, 0.8413447460685429  # quantiles of a normal distribution at -1 and +1 sigma
 _Z_BINS = {"n": 2272, "step": 4e-4 * float(np.log(10))}  # for networks that return one number
-
-# Cubic Hermite polynomials at the samples of a bin: of its mass, and of the slopes at its lower and upper edge.
-_PLACE = np.arange(_SAMPLES) / _SAMPLES
-_RISE = _PLACE**2 * (3 - 2 * _PLACE)
-_LEAVE = _PLACE * (1 - _PLACE) ** 2
-_ARRIVE = _PLACE**2 * (_PLACE - 1)
 
 _NO_MAP = {"x": [], "y": []}
 
@@ -185,14 +182,14 @@ def _from_logits(logits, step, calibration):
     mass = np.clip(window_probability(pdf, u, step), _TINY, 1 - _TINY)
     floor = calibration["floor"]
     pdf = (1 - floor) * pdf + floor / pdf.shape[1]
-    width = 0.5 * _C * (high - low)
+    width = 0.5 * SPEED_OF_LIGHT * (high - low)
     factor = error_factor(width, calibration["error"])
     u_second, p_second = _runner_up(pdf, u, step)
     inside = np.clip(u, low, high)
     return {
         "pdf": pdf,
         "z": np.expm1(u),
-        "z_err": np.exp(u) * factor * width / _C,
+        "z_err": np.exp(u) * factor * width / SPEED_OF_LIGHT,
         "z_lo": np.expm1(u - factor * (inside - low)),
         "z_hi": np.expm1(u + factor * (high - inside)),
         "score": logit(mass),
@@ -206,8 +203,8 @@ def _from_logits(logits, step, calibration):
 def _from_numbers(output, calibration, z_range):
     """The `Posterior` of a network that returns one number and its spread: a Gaussian, the rest spread evenly."""
     u, spread = output.T
-    width = np.maximum(_C * spread, 1.0)
-    sigma = error_factor(width, calibration["error"]) * width / _C
+    width = np.maximum(SPEED_OF_LIGHT * spread, 1.0)
+    sigma = error_factor(width, calibration["error"]) * width / SPEED_OF_LIGHT
     score = -np.log(width / 1000)
     confidence = confidence_of(score, calibration, number=True)
     n_bins, step = _Z_BINS["n"], _Z_BINS["step"]
@@ -310,160 +307,41 @@ def error_factor(width, nodes):
     return np.interp(np.log(np.maximum(width, 1e-3)), np.log(nodes["raw"]), nodes["factor"])
 
 
-def window_sum(values, half):
-    """Sum over ``2 * half + 1`` neighbouring bins, zeros beyond the ends: shape (n, n_bins) in and out.
-
-    Sums of sums of 1, 2, 4, ... bins: exact to rounding even next to a peak 1e15 times higher, unlike a running sum.
-    """
-    n_bins, size = values.shape[1], 2 * half + 1
-    block = np.zeros((len(values), n_bins + 2 * half))
-    block[:, half : half + n_bins] = values
-    total, offset, width = 0.0, 0, 1
-    while True:
-        if size & width:
-            total = total + block[:, offset : offset + n_bins]
-            offset += width
-        if 2 * width > size:
-            return total
-        block = block[:, :-width] + block[:, width:]
-        width *= 2
-
-
-def find_peak(p, step):
-    """Bin at the centre of the most probable stretch of p(z) about 3000 km/s wide: shape (n,)."""
-    half = max(round(0.5 * RIGHT / step), 1)
-    return window_sum(window_sum(p, half), half).argmax(1)
-
-
-def _around(values, centre, half):
-    """Bins ``centre - half`` to ``centre + half`` of each row, zeros beyond the ends."""
-    n, n_bins = values.shape
-    index = centre[:, None] + np.arange(-half, half + 1)
-    # Bins beyond the ends may be anything that exists: what is taken from them is overwritten.
-    local = values[np.arange(n)[:, None], index % n_bins]
-    if n and (centre.min() < half or centre.max() >= n_bins - half):
-        local[(index < 0) | (index >= n_bins)] = 0.0
-    return local
-
-
-def _moments(p, centre, half):
-    """Mean (in bins) and standard deviation (in bins) of the part of p around a peak."""
-    local = _around(p, centre, half)
-    offset = np.arange(-half, half + 1)
-    total = np.maximum(local.sum(1), 1e-300)
-    mean = local @ offset / total
-    variance = np.maximum(local @ offset**2 / total - mean**2, 0)
-    return centre + mean, np.sqrt(variance)
-
-
 def reshape_peaks(log_p, centre, step, calibration):
     """Change the widths of peaks, but not the probability in each, and add wings; shape (n, n_bins)."""
     p = np.exp(log_p)
     offset, slope = calibration["shape"]["offset"], calibration["shape"]["slope"]
     if offset or slope:
         half = round(RIGHT / step)
-        width = np.maximum(_moments(p, centre, half)[1], 0.1)
+        width = np.maximum(moments(p, centre, half)[1], 0.1)
         tau = np.clip(np.exp(offset + slope * np.log(width)), 0.1, 10)[:, None]
         sharp = np.exp((log_p - log_p.max(1, keepdims=True)) / tau)
         with np.errstate(invalid="ignore", divide="ignore"):
             p = np.where(sharp > 0, sharp * window_sum(p, half) / window_sum(sharp, half), 0.0)
     share, width = calibration["wing"]["share"], calibration["wing"]["width"]
     if share:
-        p = (1 - share) * p + share * gaussian_filter1d(p, width / (_C * step), axis=1, mode="constant")
+        p = (1 - share) * p + share * gaussian_filter1d(
+            p, width / (SPEED_OF_LIGHT * step), axis=1, mode="constant"
+        )
     return p
-
-
-def quantile(masses, levels, step):
-    """Quantiles within histograms, through a smooth monotone cumulative distribution.
-
-    Parameters
-    ----------
-    masses : `~numpy.ndarray`, shape (n, m)
-        Probabilities of consecutive bins.
-    levels : sequence of float
-    step : float
-        Width of a bin.
-
-    Returns
-    -------
-    list of `~numpy.ndarray`, shape (n,)
-        For each level the distance from the lower edge of the first bin.
-    """
-    cumulative = smooth_cumulative(masses)
-    cumulative /= cumulative[:, -1:]
-    rows = np.arange(len(cumulative))
-    result = []
-    for level in levels:
-        upper = np.clip((cumulative < level).sum(1), 1, cumulative.shape[1] - 1)
-        below, above = cumulative[rows, upper - 1], cumulative[rows, upper]
-        share = np.clip((level - below) / np.maximum(above - below, 1e-300), 0, 1)
-        result.append(step / _SAMPLES * (upper - 1 + share))
-    return result
-
-
-def smooth_cumulative(masses):
-    """Cumulative distribution at 16 points per bin, monotone cubic between the edges: shape (n, 16 m + 1).
-
-    The slope at an edge is the harmonic mean of the masses on either side (Fritsch F. N., Butland J. 1984, SIAM J. Sci.
-    Stat. Comput. 5, 300), for bins of equal width.
-    """
-    masses = np.asarray(masses, dtype=np.float64)
-    n, m = masses.shape
-    left, right = masses[:, :-1], masses[:, 1:]
-    total = left + right
-    slope = np.zeros((n, m + 1))
-    # Divided before multiplied: products of two tiny masses would underflow.
-    np.divide(right, total, out=slope[:, 1:-1], where=total > 0)
-    slope[:, 1:-1] *= 2 * left
-    if m > 1:
-        for end, first, second in ((0, masses[:, 0], masses[:, 1]), (m, masses[:, -1], masses[:, -2])):
-            slope[:, end] = np.clip(1.5 * first - 0.5 * second, 0.0, None)
-    else:
-        slope[:] = masses
-    edges = np.zeros((n, m + 1))
-    np.cumsum(masses, axis=1, out=edges[:, 1:])
-    fine = np.empty((n, _SAMPLES * m + 1))
-    inside = fine[:, :-1].reshape(n, m, _SAMPLES)
-    np.multiply(masses[:, :, None], _RISE, out=inside)
-    inside += slope[:, :-1, None] * _LEAVE
-    inside += slope[:, 1:, None] * _ARRIVE
-    inside += edges[:, :-1, None]
-    fine[:, -1] = edges[:, -1]
-    return fine
 
 
 def estimate(raw, pdf, centre, step, how):
     """Point estimate and central 68 % of the best peak in ln(1 + z): three arrays of shape (n,)."""
     half = round(RIGHT / step)
-    local = _around(pdf, centre, half)
+    local = around(pdf, centre, half)
     low, median, high = quantile(local, (_CENTRAL[0], 0.5, _CENTRAL[1]), step)
     start = (centre - half) * step
     if how["kind"] == "mean":
-        near = max(round(how["half_width"] / (_C * step)), 1)
+        near = max(round(how["half_width"] / (SPEED_OF_LIGHT * step)), 1)
         place = centre
         for _ in range(3):  # centre the window on its own mean
-            mean = _moments(raw, place, near)[0]
+            mean = moments(raw, place, near)[0]
             place = np.clip(np.rint(mean).astype(np.int64), centre - half, centre + half)
         u = step * (mean + 0.5)
     else:
         u = start + median
     return np.maximum(u, 0.0), start + low, start + high
-
-
-def window_probability(pdf, u, step):
-    """Probability within 3000 km/s of ``u``: shape (n,)."""
-    n, n_bins = pdf.shape
-    cumulative = np.zeros((n, n_bins + 1))
-    np.cumsum(pdf, axis=1, out=cumulative[:, 1:])
-    rows = np.arange(n)
-
-    def below(x):
-        place = np.minimum(np.maximum(x / step, 0), n_bins)
-        index = np.minimum(place.astype(np.int64), n_bins - 1)
-        first, second = cumulative[rows, index], cumulative[rows, index + 1]
-        return first + (place - index) * (second - first)
-
-    return below(u + RIGHT) - below(u - RIGHT)
 
 
 def _runner_up(pdf, u, step):
@@ -472,41 +350,7 @@ def _runner_up(pdf, u, step):
     rest = np.where(np.abs(bins - u[:, None]) > _RUNNER_UP, pdf, 0.0)
     centre = find_peak(rest, step)
     half = round(RIGHT / step)
-    probability = _around(rest, centre, half).sum(1)
-    mean = step * (_moments(rest, centre, half)[0] + 0.5)
+    probability = around(rest, centre, half).sum(1)
+    mean = step * (moments(rest, centre, half)[0] + 0.5)
     found = probability > 0
     return np.where(found, mean, np.nan), np.where(found, probability, np.nan)
-
-
-def credible_intervals(pdf, step, level):
-    """Shortest intervals of redshift that together hold a given probability.
-
-    Parameters
-    ----------
-    pdf : `~numpy.ndarray`, shape (n_bins,)
-    step : float
-        Width of a bin in ln(1 + z).
-    level : float
-        Probability, between 0 and 1.
-
-    Returns
-    -------
-    `~numpy.ndarray`, shape (n_intervals, 2)
-        Lower and upper ends in z, ascending.
-
-    Raises
-    ------
-    ValueError
-        If the level is not between 0 and 1.
-    """
-    if not 0 < level < 1:
-        raise ValueError(f"the level of an interval lies between 0 and 1, not {level}")
-    density = np.diff(smooth_cumulative(np.asarray(pdf, dtype=np.float64)[None])[0])
-    # Shortest in velocity, that is in ln(1 + z), where bins are uniform and errors are.
-    order = np.argsort(-density, kind="stable")
-    n_chosen = int(np.searchsorted(np.cumsum(density[order]), level * density.sum())) + 1
-    chosen = np.zeros(density.size + 2, dtype=np.int8)
-    chosen[1 + order[:n_chosen]] = 1
-    change = np.diff(chosen)
-    ends = np.stack([np.flatnonzero(change == 1), np.flatnonzero(change == -1)], axis=1)
-    return np.expm1(ends * (step / _SAMPLES))

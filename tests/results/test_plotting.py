@@ -11,7 +11,7 @@ from specz_cnn import RedshiftFlag, SpectrumArrays
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
 
-from specz_cnn import plotting
+from specz_cnn.results import plotting
 
 STEP = 0.002
 

@@ -9,7 +9,7 @@ Step by step, each with few parameters and a proper score where there is one:
 5. confidence and probability of being a quasar: monotone logistic maps, by maximum likelihood;
 6. the thresholds of flags, so that at most one in a thousand unflagged redshifts is wrong.
 
-What a calibration holds is described in `specz_cnn.posterior`.
+What a calibration holds is described in `specz_cnn.redshift.posterior`.
 """
 
 from __future__ import annotations
@@ -20,21 +20,19 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, log_softmax, logsumexp
 
-from specz_cnn.posterior import (
+from specz_cnn.redshift.posterior import (
     IDENTITY,
-    RIGHT,
     certainty,
     confidence_of,
-    find_peak,
     posterior,
     quasar_odds,
     reshape_peaks,
-    smooth_cumulative,
 )
+from specz_cnn.results.distribution import find_peak, smooth_cumulative
+from specz_cnn.velocity import RIGHT, SPEED_OF_LIGHT
 
 __all__ = ["calibrate", "fit_monotone"]
 
-_C = 299792.458  # km/s
 _SUBSET = 4000  # spectra from which the parameters of the distributions are fitted
 _ESTIMATES = (
     {"kind": "mean", "half_width": 800.0},
@@ -64,7 +62,7 @@ def calibrate(
     Parameters
     ----------
     output : array_like, shape (n, n_bins + 1) or (n, 2)
-        `specz_cnn.fitter.network_output` of spectra that took no part in the training.
+        `specz_cnn.models.output.network_output` of spectra that took no part in the training.
     z_true : array_like, shape (n,)
         True redshifts; those of other objects than quasars do not count.
     is_quasar : array_like of bool, shape (n,)
@@ -118,7 +116,9 @@ def calibrate(
         calibration["estimate"] = _choose_estimate(*data, bins, calibration)
     found = posterior(output[use], bins=bins, calibration=calibration, z_range=z_range)
     right = np.abs(np.log1p(found.z) - truth) < RIGHT
-    calibration["error"] = _fit_errors(found.width, _C * np.abs(np.log1p(found.z) - truth), right, precision)
+    calibration["error"] = _fit_errors(
+        found.width, SPEED_OF_LIGHT * np.abs(np.log1p(found.z) - truth), right, precision
+    )
     agree = None
     if z_check is not None:
         agree = _agreement(found.z, np.asarray(z_check, dtype=np.float64)[use])
@@ -298,7 +298,7 @@ def fit_monotone(x, outcome, weights=None, *, n_nodes=8):
     Returns
     -------
     dict
-        ``{"x": [...], "y": [...]}``, for `specz_cnn.posterior.apply_map`: nodes of the score, ascending, and the log
+        ``{"x": [...], "y": [...]}``, for `specz_cnn.redshift.posterior.apply_map`: nodes of the score, ascending, and the log
         odds there, strictly ascending.
     """
     x, outcome = np.asarray(x, dtype=np.float64), np.asarray(outcome, dtype=bool)
@@ -405,7 +405,7 @@ def _report(output, truth, use, is_quasar, weights, bins, calibration, agree, ch
     """How good the calibration is on the spectra it was fitted to."""
     found = posterior(output[use], bins=bins, calibration=calibration, z_range=z_range)
     weight = weights[use]
-    dv = _C * (found.z - np.expm1(truth)) / np.exp(truth)
+    dv = SPEED_OF_LIGHT * (found.z - np.expm1(truth)) / np.exp(truth)
     right = np.abs(np.log1p(found.z) - truth) < RIGHT
     pull = (found.z - np.expm1(truth)) / found.z_err
 

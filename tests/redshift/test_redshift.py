@@ -20,9 +20,11 @@ from specz_cnn import (
     read_spec_lite,
     write_spec_lite,
 )
-from specz_cnn.fitter import Fitter, default_models, prepare, resolve_device
 from specz_cnn.models import ModelInfo, RNet, RNetE, save_model
-from specz_cnn.posterior import Posterior
+from specz_cnn.models.output import resolve_device
+from specz_cnn.redshift.fitter import Fitter, default_models
+from specz_cnn.redshift.posterior import Posterior
+from specz_cnn.redshift.prepare import prepare
 from specz_cnn.results import TABLE_COLUMNS
 
 C = 299792.458
@@ -269,7 +271,9 @@ def test_rules_of_the_flags(name, tmp_path, paths, monkeypatch):
     check = None if other is None else save(tmp_path, "check", seed=2)
     fitter = Fitter(model, check, "cpu")
     said = {"narrow": own, "check": other}
-    monkeypatch.setattr("specz_cnn.fitter._posterior", lambda network, flux, ivar: said[network.info.name])
+    monkeypatch.setattr(
+        "specz_cnn.redshift.fitter._posterior", lambda network, flux, ivar: said[network.info.name]
+    )
     batch = fitter.fit([prepare(read_arrays(paths[0]), fitter.grid)])
     assert RedshiftFlag(int(batch.columns["flags"][0])) == expected
 

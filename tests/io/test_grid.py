@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from specz_cnn import ModelGrid
-from specz_cnn.grid import LATTICE_STEP, pixel_edges
+from specz_cnn.io.grid import LATTICE_STEP, pixel_edges
 
 GRIDS = [ModelGrid(), ModelGrid(35440, 1, 4848), ModelGrid(35500, 3, 400), ModelGrid(35441, 8, 600)]
 

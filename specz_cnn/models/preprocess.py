@@ -1,4 +1,4 @@
-"""From flux and inverse variance on a :class:`~specz_cnn.grid.ModelGrid` to the input of a network.
+"""From flux and inverse variance on a :class:`~specz_cnn.io.grid.ModelGrid` to the input of a network.
 
 One function, :func:`standardise`, serves simulation, training and inference.  Everything in it is invariant when the
 flux is multiplied by a positive number (and the inverse variance by its inverse square).
@@ -6,10 +6,9 @@ flux is multiplied by a positive number (and the inverse variance by its inverse
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
-__all__ = ["PREPROCESS_VERSION", "estimate_ivar", "standardise"]
+__all__ = ["PREPROCESS_VERSION", "standardise"]
 
 #: Goes into the metadata of weights; weights made for another version are refused.
 PREPROCESS_VERSION = 1
@@ -68,35 +67,3 @@ def standardise(flux, ivar):
     x = ((flux - mean) / std).clamp(_CLIP_LOW, _CLIP_HIGH) * shrink
     known = (_WEIGHT_SCALE * torch.log2(1.0 + precision)).clamp(max=_WEIGHT_CLIP)
     return torch.stack([x, known], 1) * (good & has_contrast).unsqueeze(1)
-
-
-def estimate_ivar(flux, good):
-    """A constant inverse variance from the scatter of neighbouring pixels, for spectra that come without errors.
-
-    Uses the second difference ``f[i] - (f[i-1] + f[i+1]) / 2``, whose variance is 1.5 times that of a pixel, and its
-    median absolute value, which emission lines and cosmic rays hardly move.
-
-    Parameters
-    ----------
-    flux : `~numpy.ndarray`, shape (n,)
-        Flux density.
-    good : `~numpy.ndarray` of bool, shape (n,)
-        Pixels to use.
-
-    Returns
-    -------
-    `~numpy.ndarray`, float64, shape (n,)
-        Zero where not ``good``; if the scatter is zero, the noise is taken as 1e-3 of the median absolute flux.
-    """
-    flux = np.asarray(flux, dtype=np.float64)
-    values = flux[good]
-    ivar = np.zeros(flux.shape)
-    if values.size == 0:
-        return ivar
-    sigma = 0.0
-    if values.size >= 3:
-        second = values[1:-1] - 0.5 * (values[2:] + values[:-2])
-        sigma = 1.4826 * np.median(np.abs(second)) / np.sqrt(1.5)
-    sigma = max(sigma, 1e-3 * np.median(np.abs(values)))
-    ivar[good] = 1.0 / sigma**2 if sigma > 0 else 1.0
-    return ivar

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from specz_cnn.flags import decode_flags
-from specz_cnn.lines import LINES
+from specz_cnn.results.flags import decode_flags
+from specz_cnn.results.lines import LINES
+from specz_cnn.velocity import SPEED_OF_LIGHT
 
 __all__ = ["FIGURE_SIZE", "figure_bytes", "plot_result", "plot_spectrum", "save_figure", "smooth_flux"]
 
 #: Width and height of a picture in inches.
 FIGURE_SIZE = (11.0, 6.6)
 
-_C = 299792.458  # km/s
 
 _LINE_LABELS = {"Lya": "Ly\N{GREEK SMALL LETTER ALPHA}", "Hb": "H\N{GREEK SMALL LETTER BETA}"}
 _LINE_LABELS |= {"Ha": "H\N{GREEK SMALL LETTER ALPHA}"}
@@ -533,13 +533,13 @@ def _draw_peak(axes, result, spectrum, palette):
     if not np.isfinite(result.z):
         axes.text(0.5, 0.5, "no redshift", transform=axes.transAxes, ha="center", va="center")
         return
-    velocity = _C * (np.log1p(np.asarray(result.z_grid, dtype=float)) - np.log1p(result.z))
+    velocity = SPEED_OF_LIGHT * (np.log1p(np.asarray(result.z_grid, dtype=float)) - np.log1p(result.z))
     pdf = np.asarray(result.pdf, dtype=float)
-    error = _C * result.z_err / (1 + result.z)
+    error = SPEED_OF_LIGHT * result.z_err / (1 + result.z)
     reach = float(np.clip(6 * error if np.isfinite(error) else 2000, 1500, 10000))
     for level, alpha in ((0.95, 0.3), (0.68, 0.6)):
         for low, high in np.reshape(result.z_interval(level), (-1, 2)):
-            edges = _C * (np.log1p([low, high]) - np.log1p(result.z))
+            edges = SPEED_OF_LIGHT * (np.log1p([low, high]) - np.log1p(result.z))
             axes.axvspan(
                 *edges,
                 color=palette.error,
@@ -552,7 +552,11 @@ def _draw_peak(axes, result, spectrum, palette):
     axes.set_xlim(-reach, reach)
     near = pdf[np.abs(velocity) <= reach]
     axes.set_ylim(0, 1.25 * near.max() if near.size and near.max() > 0 else 1)
-    offset = _C * (np.log1p(spectrum.z_pipe) - np.log1p(result.z)) if spectrum.z_pipe > -0.9 else np.nan
+    offset = (
+        SPEED_OF_LIGHT * (np.log1p(spectrum.z_pipe) - np.log1p(result.z))
+        if spectrum.z_pipe > -0.9
+        else np.nan
+    )
     if abs(offset) <= reach:
         axes.axvline(offset, color=palette.pipeline, lw=1.4, ls=":", label="pipeline")
     axes.xaxis.set_major_locator(_few_ticks())

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from specz_cnn.calibration import calibrate, fit_monotone
-from specz_cnn.posterior import RIGHT, apply_map, certainty, confidence_of, posterior
+from specz_cnn.redshift.calibration import calibrate, fit_monotone
+from specz_cnn.redshift.posterior import apply_map, certainty, confidence_of, posterior
+from specz_cnn.velocity import RIGHT
 
 STEP = 4e-4 * np.log(10)
 BINS = {"n": 2272, "step": STEP}

@@ -8,39 +8,27 @@ from __future__ import annotations
 
 import re
 import warnings
-from contextlib import nullcontext
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from specz_cnn.flags import RedshiftFlag
+from specz_cnn.config import conf
 from specz_cnn.io.arrays import SpectrumArrays
-from specz_cnn.posterior import RIGHT, certainty, confidence_of, posterior
+from specz_cnn.models.output import network_output, resolve_device
+from specz_cnn.models.registry import cached_model
+from specz_cnn.redshift.posterior import IDENTITY, certainty, confidence_of, posterior
+from specz_cnn.redshift.prepare import error_text
+from specz_cnn.results.flags import RedshiftFlag
+from specz_cnn.velocity import RIGHT, SPEED_OF_LIGHT
+from specz_cnn.version import __version__
 
-__all__ = [
-    "RESULTS",
-    "FitBatch",
-    "Fitter",
-    "Prepared",
-    "default_models",
-    "network_output",
-    "prepare",
-    "prepare_path",
-    "prepare_rebinned",
-    "resolve_device",
-]
+__all__ = ["RESULTS", "FitBatch", "Fitter", "default_models"]
 
-_C = 299792.458  # km/s
 _LITTLE_COVERAGE = 0.5  # of the model grid
 _POOR_SNR = 0.3  # mean per native SDSS pixel, in the best of the segments
 _N_SEGMENTS = 12  # a quasar at z > 6 is dark in all but the reddest of them
-_LIMIT_MARGIN = 1000.0 / _C  # in ln(1 + z)
+_LIMIT_MARGIN = 1000.0 / SPEED_OF_LIGHT  # in ln(1 + z)
 _CHECK_CONFIDENCE = 0.5  # a cross-check less confident than this has no say
-
-# Monte-Carlo dropout of networks that return one number.
-_DROPOUT_SAMPLES = 16
-_DROPOUT_SEED = 20220421
-_DROPOUT_RATE = 0.1  # for networks trained without
 
 # Characters that tables cannot hold: control characters, line separators, halves of UTF-16 pairs (which is how Python
 # shows bytes of a file name that are no text).
@@ -50,110 +38,6 @@ _MEASURED = ("z", "z_err", "z_lo", "z_hi", "confidence", "p_qso", "z_second", "p
 
 #: Columns of numbers that `Fitter.fit` makes, apart from the flags.
 RESULTS = (*_MEASURED, "snr", "coverage")
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A spectrum on a model grid, or why there is none; plain and picklable.
-
-    Parameters
-    ----------
-    flux, ivar : `~numpy.ndarray` or None
-        float32, shape (n_pixels,); None if there is nothing to fit.
-    snr : float
-        Median signal-to-noise ratio per SDSS pixel (69 km/s), whatever the sampling of the input was.
-    coverage : float
-        Share of the grid's pixels that have data.
-    flags : int
-        READ_ERROR, BAD_INPUT or NODATA.
-    error : str
-        What went wrong.
-    identity : dict
-        `SpectrumArrays.identity`.
-    """
-
-    flux: np.ndarray | None = None
-    ivar: np.ndarray | None = None
-    snr: float = np.nan
-    coverage: float = 0.0
-    flags: int = 0
-    error: str = ""
-    identity: dict = field(default_factory=dict)
-
-
-def prepare(arrays, grid):
-    """Put a spectrum on a model grid.
-
-    Parameters
-    ----------
-    arrays : SpectrumArrays
-    grid : `~specz_cnn.grid.ModelGrid`
-
-    Returns
-    -------
-    Prepared
-        Flagged BAD_INPUT if the arrays make no spectrum, NODATA if no pixel is usable.
-    """
-    identity = arrays.identity
-    try:
-        flux, ivar = grid.rebin(arrays.loglam, arrays.flux, arrays.ivar)
-    except (ValueError, TypeError) as error:
-        return Prepared(flags=int(RedshiftFlag.BAD_INPUT), error=str(error), identity=identity)
-    return prepare_rebinned(flux, ivar, grid, identity)
-
-
-def prepare_rebinned(flux, ivar, grid, identity=None):
-    """As `prepare`, for a spectrum that is on the grid already.
-
-    Parameters
-    ----------
-    flux, ivar : `~numpy.ndarray`, float32, shape (n_pixels,)
-    grid : `~specz_cnn.grid.ModelGrid`
-    identity : dict, optional
-        `SpectrumArrays.identity`.
-
-    Returns
-    -------
-    Prepared
-        Flagged NODATA if no pixel is usable.
-    """
-    identity = identity or {}
-    good = ivar > 0
-    if not good.any() or np.ptp(flux[good]) == 0:
-        reason = "flux without any structure" if good.any() else "no usable pixel in the wavelength range"
-        return Prepared(flags=int(RedshiftFlag.NODATA), error=reason, identity=identity)
-    snr = np.median(flux[good].astype(np.float64) * np.sqrt(ivar[good].astype(np.float64) / grid.factor))
-    return Prepared(flux, ivar, float(snr), float(good.mean()), identity=identity)
-
-
-def prepare_path(path, grid, mask="default"):
-    """Read a spec-lite file and put it on a model grid; a file that cannot be read is flagged READ_ERROR.
-
-    Parameters
-    ----------
-    path : path-like
-    grid : `~specz_cnn.grid.ModelGrid`
-    mask : str or int, optional
-        Mask policy, see `specz_cnn.io.bad_pixels`.
-
-    Returns
-    -------
-    Prepared
-    """
-    from specz_cnn.io import read_arrays
-
-    try:
-        arrays = read_arrays(path, mask=mask)
-    except Exception as error:  # noqa: BLE001 - whatever a hostile file provokes, its row must not be lost
-        identity = SpectrumArrays(*(np.empty(0),) * 3, file=str(path)).identity
-        return Prepared(flags=int(RedshiftFlag.READ_ERROR), error=_message(error), identity=identity)
-    return prepare(arrays, grid)
-
-
-def _message(error):
-    """One line about an exception."""
-    text = " ".join(str(error).split())
-    return text or type(error).__name__
 
 
 def _writable(value):
@@ -172,106 +56,6 @@ def _best_snr(flux, ivar, factor):
     ratio = flux.astype(np.float64) * np.sqrt(ivar.astype(np.float64))
     snr = np.add.reduceat(ratio, starts, axis=1) / np.maximum(used, 1) / factor**0.5
     return np.where(used >= length // 2, snr, -np.inf).max(axis=1)
-
-
-def resolve_device(device=None):
-    """The torch device to compute on.
-
-    Parameters
-    ----------
-    device : str, `torch.device` or None
-        None means CUDA if there is one, else the CPU.
-
-    Returns
-    -------
-    `torch.device`
-
-    Raises
-    ------
-    RuntimeError
-        If CUDA is asked for and there is none.
-    ValueError
-        If there is no such kind of device.
-    """
-    import torch
-
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"no such device: {device!r} ({_message(error).split(':')[0]})") from None
-    if device.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
-            raise RuntimeError(
-                f"device {str(device)!r} was asked for, but this machine has {count} CUDA devices"
-            )
-    return device
-
-
-def _exact(device):
-    """A context in which convolutions on CUDA are computed in full single precision."""
-    import torch
-
-    if device.type != "cuda":
-        return nullcontext()
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-
-
-def network_output(network, flux, ivar):
-    """Standardise spectra, run a network, and bring its output to the form that `specz_cnn.posterior` takes.
-
-    Parameters
-    ----------
-    network : `torch.nn.Module`
-        From `specz_cnn.load_model`.
-    flux, ivar : `~numpy.ndarray` or `torch.Tensor`, shape (n, n_pixels)
-        On the network's grid.
-
-    Returns
-    -------
-    `~numpy.ndarray`, float64
-        Logits, shape (n, n_bins + 1); or ln(1 + z) and the standard deviation of its Monte-Carlo samples, shape (n, 2).
-    """
-    import torch
-
-    from specz_cnn.preprocess import standardise
-
-    device = next(network.parameters()).device
-    with torch.inference_mode(), _exact(device):
-        # Standardised on the CPU, so that the input of the network is the same to the last bit on every device.
-        x = standardise(torch.as_tensor(flux), torch.as_tensor(ivar))
-        if device.type == "cuda":
-            x = x.pin_memory().to(device, non_blocking=True)
-        if network.info.bins is not None:
-            return network(x).double().cpu().numpy()
-        target = network.info.target
-        number, spread = _dropout_samples(network, x)
-        mean = number * target["std"] + target["mean"]
-        return torch.stack([mean, spread * target["std"]], 1).cpu().numpy()
-
-
-def _dropout_samples(network, x):
-    """Output of a `~specz_cnn.models.RNet` without dropout, and the standard deviation of its outputs with it.
-
-    Every spectrum meets the same fixed set of dropped activations, so that a result depends on nothing but the
-    spectrum.
-    """
-    import torch
-
-    from specz_cnn.models.inference import prepare_for_inference
-
-    if not hasattr(network, "convolutions"):
-        network = prepare_for_inference(network)
-    activations = network.convolutions(x)
-    number = network.head(network.fc1(activations))[:, 0].double()
-    rate = network.drop_out.p or _DROPOUT_RATE
-    generator = torch.Generator().manual_seed(_DROPOUT_SEED)
-    keep = torch.rand(_DROPOUT_SAMPLES, activations.shape[1], generator=generator) >= rate
-    masks = (keep / (1 - rate)).to(activations)
-    samples = torch.stack([network.head(network.fc1(activations * mask))[:, 0] for mask in masks], 1).double()
-    return number, samples.std(1)
 
 
 @dataclass(frozen=True)
@@ -308,7 +92,7 @@ class Fitter:
 
     Attributes
     ----------
-    grid : `~specz_cnn.grid.ModelGrid`
+    grid : `~specz_cnn.io.grid.ModelGrid`
         For `prepare`.
     info : `~specz_cnn.models.ModelInfo`
         Of the model.
@@ -326,8 +110,6 @@ class Fitter:
     """
 
     def __init__(self, model=None, cross_check="default", device=None):
-        from specz_cnn import __version__
-
         model, cross_check = self._names = default_models(model, cross_check)
         self._insists = device is not None
         self.device = resolve_device(device)
@@ -351,8 +133,6 @@ class Fitter:
         }
 
     def _load(self):
-        from specz_cnn.models.registry import cached_model
-
         model, cross_check = self._names
         network = cached_model(model, self.device)
         check = None if cross_check is None else cached_model(cross_check, self.device)
@@ -364,7 +144,7 @@ class Fitter:
     def _leave_device(self, error):
         """Go on without a device that fails, which nobody has asked for by name."""
         warnings.warn(
-            f"{self.device} failed ({_message(error)[:200]}); continuing on the CPU",
+            f"{self.device} failed ({error_text(error)[:200]}); continuing on the CPU",
             RuntimeWarning,
             stacklevel=4,
         )
@@ -458,8 +238,6 @@ class Fitter:
         return values, self._flags(own, other, confidence, p_qso, agree), own
 
     def _flags(self, own, other, confidence, p_qso, agree):
-        from specz_cnn.posterior import IDENTITY
-
         limits = {**IDENTITY["thresholds"], **self.info.calibration.get("thresholds", {})}
         low, high = np.log1p(self.info.z_range)
         u = np.log1p(own.z)
@@ -490,8 +268,6 @@ class Fitter:
 
 def default_models(model=None, cross_check="default"):
     """The names of the model and of the cross-check (or None), with the settings filled in."""
-    from specz_cnn.config import conf
-
     model = model or conf.default_model
     if cross_check == "default":
         cross_check = conf.default_cross_check or None

@@ -1,0 +1,115 @@
+"""From a file or arrays to a spectrum on a model grid: cheap, plain numpy, may run in other processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from specz_cnn.io import read_arrays
+from specz_cnn.io.arrays import SpectrumArrays
+from specz_cnn.results.flags import RedshiftFlag
+
+__all__ = ["Prepared", "error_text", "prepare", "prepare_path", "prepare_rebinned"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A spectrum on a model grid, or why there is none; plain and picklable.
+
+    Parameters
+    ----------
+    flux, ivar : `~numpy.ndarray` or None
+        float32, shape (n_pixels,); None if there is nothing to fit.
+    snr : float
+        Median signal-to-noise ratio per SDSS pixel (69 km/s), whatever the sampling of the input was.
+    coverage : float
+        Share of the grid's pixels that have data.
+    flags : int
+        READ_ERROR, BAD_INPUT or NODATA.
+    error : str
+        What went wrong.
+    identity : dict
+        `SpectrumArrays.identity`.
+    """
+
+    flux: np.ndarray | None = None
+    ivar: np.ndarray | None = None
+    snr: float = np.nan
+    coverage: float = 0.0
+    flags: int = 0
+    error: str = ""
+    identity: dict = field(default_factory=dict)
+
+
+def prepare(arrays, grid):
+    """Put a spectrum on a model grid.
+
+    Parameters
+    ----------
+    arrays : SpectrumArrays
+    grid : `~specz_cnn.io.grid.ModelGrid`
+
+    Returns
+    -------
+    Prepared
+        Flagged BAD_INPUT if the arrays make no spectrum, NODATA if no pixel is usable.
+    """
+    identity = arrays.identity
+    try:
+        flux, ivar = grid.rebin(arrays.loglam, arrays.flux, arrays.ivar)
+    except (ValueError, TypeError) as error:
+        return Prepared(flags=int(RedshiftFlag.BAD_INPUT), error=str(error), identity=identity)
+    return prepare_rebinned(flux, ivar, grid, identity)
+
+
+def prepare_rebinned(flux, ivar, grid, identity=None):
+    """As `prepare`, for a spectrum that is on the grid already.
+
+    Parameters
+    ----------
+    flux, ivar : `~numpy.ndarray`, float32, shape (n_pixels,)
+    grid : `~specz_cnn.io.grid.ModelGrid`
+    identity : dict, optional
+        `SpectrumArrays.identity`.
+
+    Returns
+    -------
+    Prepared
+        Flagged NODATA if no pixel is usable.
+    """
+    identity = identity or {}
+    good = ivar > 0
+    if not good.any() or np.ptp(flux[good]) == 0:
+        reason = "flux without any structure" if good.any() else "no usable pixel in the wavelength range"
+        return Prepared(flags=int(RedshiftFlag.NODATA), error=reason, identity=identity)
+    snr = np.median(flux[good].astype(np.float64) * np.sqrt(ivar[good].astype(np.float64) / grid.factor))
+    return Prepared(flux, ivar, float(snr), float(good.mean()), identity=identity)
+
+
+def prepare_path(path, grid, mask="default"):
+    """Read a spec-lite file and put it on a model grid; a file that cannot be read is flagged READ_ERROR.
+
+    Parameters
+    ----------
+    path : path-like
+    grid : `~specz_cnn.io.grid.ModelGrid`
+    mask : str or int, optional
+        Mask policy, see `specz_cnn.io.bad_pixels`.
+
+    Returns
+    -------
+    Prepared
+    """
+    try:
+        arrays = read_arrays(path, mask=mask)
+    except Exception as error:  # noqa: BLE001 - whatever a hostile file provokes, its row must not be lost
+        identity = SpectrumArrays(*(np.empty(0),) * 3, file=str(path)).identity
+        return Prepared(flags=int(RedshiftFlag.READ_ERROR), error=error_text(error), identity=identity)
+    return prepare(arrays, grid)
+
+
+def error_text(error):
+    """One line about an exception."""
+    text = " ".join(str(error).split())
+    return text or type(error).__name__

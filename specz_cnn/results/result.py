@@ -1,0 +1,193 @@
+"""One redshift with everything known about it."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass, field
+from functools import cached_property
+from html import escape
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+
+from specz_cnn.io.arrays import SpectrumArrays
+from specz_cnn.results.distribution import credible_intervals
+from specz_cnn.results.flags import RedshiftFlag, decode_flags
+from specz_cnn.results.tables import FORMATS, TABLE_COLUMNS
+
+__all__ = ["RedshiftResult"]
+
+_SHOWN = ("z", "z_err", "confidence", "p_qso", "z_second", "p_second", "z_check", "snr", "coverage")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RedshiftResult:
+    """The redshift of one spectrum.
+
+    Parameters
+    ----------
+    z, z_err : float
+        Redshift and its error, the calibrated half width of the central 68 %.
+    z_lo, z_hi : float
+        Calibrated bounds of the central 68 % of the best peak; not always symmetric about ``z``.
+    confidence : float
+        Calibrated probability that the redshift is right within 3000 km/s, given that the object is a quasar.
+    p_qso : float
+        Calibrated probability that it is a quasar.
+    z_second, p_second : float
+        The best redshift farther than 6000 km/s from ``z``, and the probability within 3000 km/s of it.
+    z_check : float
+        Redshift by the cross-check model; NaN without one.
+    snr : float
+        Median signal-to-noise ratio per pixel of 69 km/s.
+    coverage : float
+        Share of the model's wavelength range that has data.
+    flags : RedshiftFlag
+        Warnings; 0 means: use it.
+    pdf : `~numpy.ndarray`, shape (n_bins,)
+        Probability of each redshift bin, given that the object is a quasar; sums to 1.
+    step : float
+        Width of the bins in ln(1 + z); bin ``k`` lies between ``k * step`` and ``(k + 1) * step``.
+    spectrum : SpectrumArrays
+        The spectrum as it was used; its flux may have been scaled.
+    provenance : dict
+        Tags and SHA-256 of the models, version of the package, device.
+    """
+
+    z: float
+    z_err: float
+    z_lo: float
+    z_hi: float
+    confidence: float
+    p_qso: float
+    z_second: float
+    p_second: float
+    z_check: float
+    snr: float
+    coverage: float
+    flags: RedshiftFlag
+    pdf: np.ndarray = field(repr=False)
+    step: float
+    spectrum: SpectrumArrays = field(repr=False)
+    provenance: dict = field(repr=False)
+
+    @cached_property
+    def z_grid(self):
+        """Redshifts at the centres of the bins of ``pdf``: `~numpy.ndarray`, shape (n_bins,)."""
+        return np.expm1(self.step * (np.arange(self.pdf.size) + 0.5))
+
+    @cached_property
+    def lines(self):
+        """The strong lines: observed wavelength, whether it is covered, and S/N (`~astropy.table.QTable`)."""
+        from specz_cnn.results.lines import line_table
+
+        return line_table(self.spectrum.loglam, self.spectrum.flux, self.spectrum.ivar, self.z)
+
+    def z_interval(self, level=0.68):
+        """Shortest credible interval, or intervals where p(z) has several peaks.
+
+        Parameters
+        ----------
+        level : float, optional
+            Probability the intervals hold together.
+
+        Returns
+        -------
+        list of tuple of float
+            Lower and upper redshift of each interval, ascending.
+
+        Raises
+        ------
+        ValueError
+            If the level is not between 0 and 1.
+        """
+
+        return [(float(low), float(high)) for low, high in credible_intervals(self.pdf, self.step, level)]
+
+    def to_row(self):
+        """The result as a row of a results table: a dict with the names of its columns."""
+        identity = self.spectrum.identity
+        own = {name: getattr(self, name, "") for name, *_ in TABLE_COLUMNS if name not in identity}
+        row = {**identity, **own, "flags": int(self.flags)}
+        return {name: row[name] for name, *_ in TABLE_COLUMNS}
+
+    def apply_to(self, spectrum):
+        """A copy of a spectrum with its redshift set to this one.
+
+        Parameters
+        ----------
+        spectrum : `~specutils.Spectrum`
+            Not changed.
+
+        Returns
+        -------
+        `~specutils.Spectrum`
+            With the same data; ``redshift`` is `z`, and ``meta["redshift_cnn"]`` holds the row of results.
+        """
+        from specutils import Spectrum
+
+        # Made from itself an uncertainty is copied; it has no copy method.
+        uncertainty = spectrum.uncertainty
+        return Spectrum(
+            flux=spectrum.flux.copy(),
+            spectral_axis=u.Quantity(spectrum.spectral_axis),
+            uncertainty=None if uncertainty is None else type(uncertainty)(uncertainty),
+            mask=None if spectrum.mask is None else np.array(spectrum.mask),
+            meta={**(spectrum.meta or {}), "redshift_cnn": self.to_row() | self.provenance},
+            redshift=self.z,
+        )
+
+    def plot(self, **kwargs):
+        """Draw the spectrum with the lines at this redshift, and p(z).
+
+        Parameters
+        ----------
+        **kwargs
+            For `specz_cnn.results.plotting.plot_result`.
+
+        Returns
+        -------
+        `~matplotlib.figure.Figure`
+        """
+        from specz_cnn.results.plotting import plot_result
+
+        return plot_result(self, **kwargs)
+
+    def _name(self):
+        spectrum = self.spectrum
+        if spectrum.plate >= 0:
+            return f"{spectrum.plate:04d}-{spectrum.mjd}-{spectrum.fiber:04d}"
+        return Path(spectrum.file).name
+
+    def _verdict(self):
+        return ", ".join(decode_flags(self.flags)) or "none"
+
+    def __repr__(self):
+        name = self._name()
+        second = f", z_second={self.z_second:.4f} ({self.p_second:.1g})" if self.p_second > 1e-3 else ""
+        return (
+            f"<RedshiftResult{' ' + name if name else ''}: z = {self.z:.5f} +- {self.z_err:.5f}, "
+            f"confidence={self.confidence:.4f}, p_qso={self.p_qso:.4f}{second}, z_check={self.z_check:.4f}, "
+            f"flags: {self._verdict()}>"
+        )
+
+    def _repr_html_(self):
+        cells = [(name, format(getattr(self, name), FORMATS[name])) for name in _SHOWN]
+        cells += [("flags", self._verdict()), ("model", self.provenance.get("model", ""))]
+        body = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in cells)
+        return (
+            f"<table><caption>RedshiftResult {escape(self._name())}</caption>{body}</table>{self._picture()}"
+        )
+
+    def _picture(self):
+        """The picture as an HTML image; nothing where matplotlib is not installed."""
+        try:
+            from specz_cnn.results.plotting import figure_bytes
+
+            png = figure_bytes(self, dpi=80)
+        except ImportError:
+            return ""
+        # The numbers are in the table and in the title of the picture.
+        data = b64encode(png).decode("ascii")
+        return f'<img style="max-width: 100%" alt="spectrum and p(z)" src="data:image/png;base64,{data}">'

@@ -1,0 +1,182 @@
+"""Tables of results: their columns, units and descriptions, and how they are written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from threading import get_ident
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable
+
+__all__ = ["FORMATS", "TABLE_COLUMNS", "make_table", "table_format", "write_table"]
+
+#: Columns of every results table, in order: name, type, unit, description.  Unknown numbers are NaN or -1.
+TABLE_COLUMNS = (
+    ("file", str, None, "Path of the spectrum, as given"),
+    ("plate", np.int32, None, "SDSS plate"),
+    ("mjd", np.int32, None, "MJD of the observation"),
+    ("fiber", np.int32, None, "SDSS fiber"),
+    ("ra", np.float64, u.deg, "Right ascension (ICRS)"),
+    ("dec", np.float64, u.deg, "Declination (ICRS)"),
+    ("z", np.float64, None, "Redshift"),
+    ("z_err", np.float64, None, "Calibrated 68% half width of the redshift"),
+    ("z_lo", np.float64, None, "Lower bound of the central 68% of the best peak"),
+    ("z_hi", np.float64, None, "Upper bound of the central 68% of the best peak"),
+    ("confidence", np.float64, None, "Calibrated probability that z is right within 3000 km/s"),
+    ("p_qso", np.float64, None, "Calibrated probability that this is a quasar"),
+    ("z_second", np.float64, None, "Runner-up redshift"),
+    ("p_second", np.float64, None, "Probability within 3000 km/s of the runner-up"),
+    ("z_check", np.float64, None, "Redshift by the cross-check model"),
+    ("snr", np.float64, None, "Median signal-to-noise ratio per 69 km/s pixel"),
+    ("coverage", np.float64, None, "Share of the wavelength range that has data"),
+    ("flags", np.int64, None, "Warning bits (RedshiftFlag); 0 means use it"),
+    ("error", str, None, "What went wrong"),
+    ("z_pipe", np.float64, None, "Redshift by the survey's pipeline"),
+    ("z_pipe_err", np.float64, None, "Its error"),
+    ("class_pipe", str, None, "Class by the survey's pipeline"),
+    ("zwarning_pipe", np.int64, None, "Warning bits of the survey's pipeline"),
+)
+_PIPELINE = ("z_pipe", "z_pipe_err", "class_pipe", "zwarning_pipe")
+#: How numbers of the columns are shown.
+FORMATS = {"z_err": ".5f", "snr": ".2f", "coverage": ".3f", "p_second": ".2g", "ra": ".6f", "dec": ".6f"}
+FORMATS |= dict.fromkeys(("z", "z_lo", "z_hi", "z_second", "z_check", "z_pipe"), ".5f")
+FORMATS |= dict.fromkeys(("confidence", "p_qso"), ".4f")
+
+
+def make_table(columns, provenance, *, names=None):
+    """Build a results table.
+
+    Parameters
+    ----------
+    columns : dict of str to sequence
+        The columns of `TABLE_COLUMNS`.
+    provenance : dict
+        Goes into ``meta``.
+    names : collection of str, optional
+        Columns to include; all if not given, but those of the pipeline are left out where no spectrum has any.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+    """
+    table = QTable(meta=dict(provenance))
+    for name, dtype, unit, description in TABLE_COLUMNS:
+        if names is not None and name not in names:
+            continue
+        values = np.array(columns[name], dtype=dtype)
+        if dtype is str and values.size == 0:
+            values = values.astype("U1")
+        table[name] = values if unit is None else u.Quantity(values, unit)
+        table[name].info.description = description
+        if name in FORMATS:
+            table[name].info.format = FORMATS[name]
+    if names is not None:
+        return table
+    known = (np.isfinite(table["z_pipe"]), table["class_pipe"] != "", table["zwarning_pipe"] >= 0)
+    if not any(np.any(values) for values in known):
+        table.remove_columns(list(_PIPELINE))
+    return table
+
+
+_WRITERS = {
+    ".ecsv": "ascii.ecsv",
+    ".csv": "ascii.csv",
+    ".fits": "fits",
+    ".fit": "fits",
+    ".parquet": "parquet",
+    ".vot": "votable",
+    ".xml": "votable",
+}
+
+
+def table_format(path):
+    """Name of the astropy format that belongs to the extension of a path.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes if suffix.lower() != ".gz"]
+    if not suffixes or suffixes[-1] not in _WRITERS:
+        raise ValueError(f"{path}: tables are written as {', '.join(sorted(_WRITERS))}")
+    return _WRITERS[suffixes[-1]]
+
+
+def write_table(table, path):
+    """Write a results table in the format of the extension: ECSV, CSV, FITS, Parquet or VOTable.
+
+    The file appears whole or not at all, and replaces one that is there.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+    path : path-like
+
+    Raises
+    ------
+    ValueError
+        If the extension is none of these.
+    """
+    path = Path(path)
+    name = table_format(path)
+    if name == "fits":
+        table = _for_fits(table)
+    elif name == "votable":
+        table = _as_votable(table)
+    elif name == "ascii.csv":
+        table = _without_formats(table)
+    # The temporary name keeps the extensions: compression goes by them.
+    temporary = path.with_name(f".part-{os.getpid()}-{get_ident()}-{path.name}")
+    try:
+        if name == "votable":
+            table.to_xml(os.fspath(temporary))
+        elif name.startswith("ascii"):
+            # Opened here: the writer would leave the file open when the disk is full.
+            with open(temporary, "w", encoding="utf-8", newline="") as file:
+                table.write(file, format=name)
+        else:
+            table.write(temporary, format=name, overwrite=True)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())  # else a power failure may leave the new name on an empty file
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+#: Keywords of eight characters in place of the keys of ``meta``, which FITS would not take.
+_KEYWORDS = {"model_sha256": "MODELSHA", "cross_check": "CHECK", "cross_check_sha256": "CHECKSHA"}
+
+
+def _without_formats(table):
+    """A copy whose numbers are written in full: CSV would keep the few digits that are meant for the eye."""
+    table = table.copy()
+    for column in table.itercols():
+        column.info.format = None
+    return table
+
+
+def _for_fits(table):
+    """A copy that FITS can hold: short keywords, and characters beyond ASCII as escapes."""
+    table = table.copy()
+    table.meta = {_KEYWORDS.get(key, key[:8].upper()): value for key, value in table.meta.items()}
+    for name in table.colnames:
+        column = table[name]
+        if column.dtype.kind == "U" and not all(map(str.isascii, column)):
+            column = np.array([value.encode("ascii", "backslashreplace").decode() for value in column])
+            description = table[name].info.description
+            table[name] = column
+            table[name].info.description = description
+    return table
+
+
+def _as_votable(table):
+    """The table as a VOTable document, its ``meta`` as INFO elements."""
+    from astropy.io.votable import from_table
+    from astropy.io.votable.tree import Info
+
+    document = from_table(table)
+    document.resources[0].infos.extend(Info(name=key, value=str(value)) for key, value in table.meta.items())
+    return document
