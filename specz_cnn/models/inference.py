@@ -151,7 +151,10 @@ class InferenceRNet(nn.Module):
 def _channels_last(weight, bias):
     """A 2-D convolution along the last axis from a 1-D filter (out, in, kernel), same length, channels innermost."""
     n_out, n_in, kernel = weight.shape
-    convolution = nn.Conv2d(n_in, n_out, (1, kernel), padding=(0, kernel // 2), device=weight.device)
+    # Without initial values: drawing them would move the caller's random state, and they take torch's default type.
+    convolution = nn.utils.skip_init(
+        nn.Conv2d, n_in, n_out, (1, kernel), padding=(0, kernel // 2), device=weight.device, dtype=weight.dtype
+    )
     convolution.weight.copy_(weight.unsqueeze(2))
     convolution.bias.copy_(bias)
     return convolution.to(memory_format=torch.channels_last)

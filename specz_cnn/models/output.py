@@ -99,7 +99,9 @@ def _dropout_samples(network, x):
     number = network.head(network.fc1(activations))[:, 0].double()
     rate = network.drop_out.p or _DROPOUT_RATE
     generator = torch.Generator().manual_seed(_DROPOUT_SEED)
-    keep = torch.rand(_DROPOUT_SAMPLES, activations.shape[1], generator=generator) >= rate
+    size = _DROPOUT_SAMPLES, activations.shape[1]
+    # Of stated type: torch's default type decides which numbers are drawn.
+    keep = torch.rand(size, generator=generator, dtype=torch.float32) >= rate
     masks = (keep / (1 - rate)).to(activations)
     samples = torch.stack([network.head(network.fc1(activations * mask))[:, 0] for mask in masks], 1).double()
     return number, samples.std(1)
