@@ -148,22 +148,27 @@ class InferenceRNet(nn.Module):
         return torch.cat([self.head(self.fc1(self.convolutions(part))) for part in x.split(_DENSE_CHUNK)])
 
 
-def _channels_last(weight, bias):
-    """A 2-D convolution along the last axis from a 1-D filter (out, in, kernel), same length, channels innermost."""
-    n_out, n_in, kernel = weight.shape
-    # Without initial values: drawing them would move the caller's random state, and they take torch's default type.
-    convolution = nn.utils.skip_init(
-        nn.Conv2d, n_in, n_out, (1, kernel), padding=(0, kernel // 2), device=weight.device, dtype=weight.dtype
-    )
-    convolution.weight.copy_(weight.unsqueeze(2))
-    convolution.bias.copy_(bias)
-    return convolution.to(memory_format=torch.channels_last)
+class _ShortConvolution(nn.Module):
+    """A convolution along the last axis of (batch, in, 1, n), same length, channels innermost.
+
+    Not a `torch.nn.Conv2d`, which draws initial values of torch's default type: they would move the random state of
+    whoever calls us, and be of the wrong type where that is not single precision.
+    """
+
+    def __init__(self, weight, bias):
+        super().__init__()
+        self.pad = weight.shape[2] // 2
+        self.register_buffer("weight", weight.unsqueeze(2).contiguous(memory_format=torch.channels_last))
+        self.register_buffer("bias", bias.clone())
+
+    def forward(self, x):
+        return nn.functional.conv2d(x, self.weight, self.bias, padding=(0, self.pad))
 
 
 def _fold(convolution, norm):
     """A convolution without bias, and the normalisation that follows it, as one convolution."""
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-    return _channels_last(convolution.weight * scale[:, None, None], norm.bias - norm.running_mean * scale)
+    return _ShortConvolution(convolution.weight * scale[:, None, None], norm.bias - norm.running_mean * scale)
 
 
 def _tiled(weight, bias, tile):
@@ -180,7 +185,7 @@ def _tiled(weight, bias, tile):
         tiles[pixel, :, start : start + kernel] = weight[0]
     # (out, in, tiles, pixel in tile) to (out, pixel in tile x in, tiles): the memory order of channels innermost.
     tiles = tiles.unflatten(2, (-1, tile)).permute(0, 3, 1, 2).flatten(1, 2)
-    return _channels_last(tiles, bias.expand(tile))
+    return _ShortConvolution(tiles, bias.expand(tile))
 
 
 class InferenceRNetE(nn.Module):
@@ -193,7 +198,7 @@ class InferenceRNetE(nn.Module):
         self._set_templates(network)
         first, _, second = network.lag
         self.tile = math.gcd(self.n_bins, _TILE)
-        self.lag = _channels_last(first.weight, first.bias)
+        self.lag = _ShortConvolution(first.weight, first.bias)
         self.combine = _tiled(second.weight, second.bias, self.tile)
         self.register_buffer("direct", network.direct.weight.flatten().clone())
         self.register_buffer("bias", network.bias.detach().clone())
