@@ -7,6 +7,7 @@ from itertools import tee
 from pathlib import Path
 
 from specz_cnn.commands import UsageError
+from specz_cnn.io.names import spec_name
 
 __all__ = ["add_arguments", "run"]
 
@@ -99,7 +100,7 @@ def _merge(args):
     write_verdicts(merged, args.output)
     open_questions = disagreements(merged)
     for row in open_questions:
-        name = row["file"] or f"{row['plate']:04d}-{row['mjd']:05d}-{row['fiber']:04d}"
+        name = row["file"] or spec_name(row["plate"], row["mjd"], row["fiber"])
         print(f"{name}: {row['disagreement']}")
     _say(f"{len(merged)} spectra, {len(open_questions)} with disagreement; wrote {args.output}")
     return 0

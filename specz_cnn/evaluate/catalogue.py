@@ -6,7 +6,6 @@ estimate of the redshift that the source holds.
 
 from __future__ import annotations
 
-import re
 import warnings
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from astropy.table import Table, vstack
 from astropy.utils.exceptions import AstropyUserWarning
 
 from specz_cnn.evaluate.split import groups_from_positions, split_half
+from specz_cnn.io.names import parse_file_name
 from specz_cnn.velocity import velocity_difference
 
 __all__ = ["CLASS_PERSON", "ESTIMATORS", "LABEL_COLUMNS", "match_results", "read_labels", "read_table"]
@@ -66,7 +66,8 @@ _GOOD_Z_CONF = 2
 # An estimate this close to the reference, in km/s, is the reference (rounded to six digits).
 _IDENTICAL = 1.0
 
-_SPEC_NAME = re.compile(r"spec-(\d{4,5})-(\d{5})-(\d{4})\b")
+# Catalogue numbers of SDSS-V are larger: they name no fibre.
+_MAX_FIBER = 100_000
 
 # Names that tables use for one thing; the first one there counts.
 _ALIASES = {
@@ -310,8 +311,9 @@ def _identity(columns):
     name = np.array([text.replace("\\", "/").rsplit("/", 1)[-1] for text in columns.text("file")], dtype=str)
     plate, mjd, fiber = (columns.integers(key, -1) for key in ("plate", "mjd", "fiber"))
     for row in np.flatnonzero((plate < 0) | (mjd < 0) | (fiber < 0)):
-        if match := _SPEC_NAME.search(name[row]):
-            plate[row], mjd[row], fiber[row] = map(int, match.groups())
+        numbers = parse_file_name(name[row])
+        if numbers and numbers[2] < _MAX_FIBER:
+            plate[row], mjd[row], fiber[row] = numbers
     return {"file": name, "plate": plate, "mjd": mjd, "fiber": fiber}
 
 
@@ -426,4 +428,4 @@ def _keys(identity):
     """One integer for plate, mjd and fiber; negative where one of them is unknown."""
     plate, mjd, fiber = (np.asarray(identity[name], dtype=np.int64) for name in ("plate", "mjd", "fiber"))
     unknown = (plate < 0) | (mjd < 0) | (fiber < 0)
-    return np.where(unknown, -1, (plate * 1_000_000 + mjd) * 100_000 + fiber)
+    return np.where(unknown, -1, (plate * 1_000_000 + mjd) * _MAX_FIBER + fiber)

@@ -30,6 +30,7 @@ from specz_cnn.evaluate.probability import (
     reliability,
     uniformity,
 )
+from specz_cnn.io.whole import write_whole
 from specz_cnn.velocity import OUTLIER_VELOCITY, velocity_difference
 
 __all__ = ["Evaluation", "evaluate"]
@@ -112,7 +113,8 @@ class Evaluation:
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         paths = [directory / "summary.txt"]
-        paths[0].write_text(self.report() + "\n", encoding="utf-8")
+        with write_whole(paths[0]) as part:
+            part.write_text(self.report() + "\n", encoding="utf-8")
         for name in _TABLES:
             table = getattr(self, name)
             if len(table):

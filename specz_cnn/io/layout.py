@@ -16,13 +16,13 @@ import re
 import stat
 import warnings
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 
 from specz_cnn.io.arrays import SpectrumArrays
 from specz_cnn.io.bitmask import bad_pixels, mask_bits
+from specz_cnn.io.names import parse_file_name
 
 __all__ = [
     "COADD_COLUMNS",
@@ -44,8 +44,6 @@ COADD_COLUMNS = ("flux", "loglam", "ivar")
 SPECOBJ_COLUMNS = ("class", "z", "z_err", "zwarning")
 #: Columns of that row that :func:`identity_from` uses.
 IDENTITY_COLUMNS = (*SPECOBJ_COLUMNS, "plate", "mjd", "fiberid", "plug_ra", "plug_dec", "ra", "dec")
-
-_FILE_NAME = re.compile(r"spec-(\d{4,6})-(\d{5})-(\d{4,})\.fits")
 
 # No compression that a FITS reader undoes makes real data this much smaller; gzip cannot.
 _MAX_COMPRESSION = 1100
@@ -401,8 +399,7 @@ def identity_from(path, header, row):
     dict
         The fields of :class:`~specz_cnn.io.SpectrumArrays` other than its arrays.
     """
-    match = _FILE_NAME.search(Path(path).name)
-    named = dict(zip(("plate", "mjd", "fiber"), match.groups(), strict=True)) if match else {}
+    named = dict(zip(("plate", "mjd", "fiber"), parse_file_name(str(path)) or (), strict=False))
     sources = {
         "plate": (row.get("plate"), header.get("PLATEID"), named.get("plate")),
         "mjd": (row.get("mjd"), header.get("MJD"), named.get("mjd")),

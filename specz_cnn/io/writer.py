@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from specutils.io.registers import custom_writer
 
 from specz_cnn.io.bitmask import bad_pixels
 from specz_cnn.io.layout import check_loglam, identity_from
+from specz_cnn.io.whole import write_whole
 
 __all__ = ["write_spec_lite"]
 
@@ -130,7 +130,8 @@ def write_spec_lite(
     ]
     if lines is not None:
         hdus.append(_line_hdu(lines, name))
-    _write_complete(fits.HDUList(hdus), path)
+    with write_whole(path) as part:
+        fits.HDUList(hdus).writeto(part)
 
 
 def _observation(path, plate, mjd, fiber):
@@ -224,16 +225,6 @@ def _line_hdu(lines, name):
     hdu = fits.table_to_hdu(table)
     hdu.name = "SPZLINE"
     return hdu
-
-
-def _write_complete(hdulist, path):
-    """Write under another name first, so that nobody ever reads half a file."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        hdulist.writeto(partial, overwrite=True)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _inverse_variance(spectrum):

@@ -21,6 +21,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from specz_cnn.io.whole import write_whole
 from specz_cnn.models.info import ARCHITECTURES, SCHEMA_VERSION, ModelInfo, WeightsError
 from specz_cnn.version import __version__
 
@@ -126,9 +127,8 @@ def save_model(path, module, info, *, half=True):
     )
     info = ModelInfo.from_json(info.to_json())  # as it will be read, to the last digit
     info = replace(info, sha256=_sha256(tensors, info))
-    temporary = path.with_suffix(".part")
-    save_file(tensors, temporary, metadata={_METADATA_KEY: info.to_json()})
-    os.replace(temporary, path)
+    with write_whole(path) as part:
+        save_file(tensors, part, metadata={_METADATA_KEY: info.to_json()})
     return info
 
 
@@ -383,6 +383,5 @@ def package_model(path, *, name=None, directory=None):
 
 
 def _write(path, content):
-    temporary = path.with_suffix(".part")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    with write_whole(path) as part:
+        part.write_bytes(content)

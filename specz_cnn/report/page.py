@@ -6,7 +6,6 @@ import hashlib
 import html
 import json
 import math
-import os
 from importlib import resources
 from itertools import repeat
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
+from specz_cnn.io.whole import write_whole
 from specz_cnn.report.encoding import encode_pdf, encode_spectrum
 from specz_cnn.report.rest_lines import REST_LINES
 from specz_cnn.report.verdicts import CLASSES, VERDICT_COLUMNS
@@ -178,9 +178,5 @@ def _json(data):
 
 def _write_whole(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with write_whole(path) as part:
+        part.write_text(text, encoding="utf-8")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from specz_cnn.io import read_arrays
+from specz_cnn.io.names import spec_file_name
 
 __all__ = ["SpectrumFinder", "read_rows"]
 
@@ -50,7 +51,7 @@ class SpectrumFinder:
         """
         names = [Path(file).name] if file else []
         if min(plate, mjd, fiber) >= 0:
-            names.append(f"spec-{plate:04d}-{mjd:05d}-{fiber:04d}.fits")
+            names.append(spec_file_name(plate, mjd, fiber))
         if self.directory is None:
             return Path(file) if file and Path(file).is_file() else None
         for name in names:

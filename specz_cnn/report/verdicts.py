@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table, vstack
 
+from specz_cnn.io.whole import write_whole
 from specz_cnn.velocity import SPEED_OF_LIGHT
 
 __all__ = ["CLASSES", "VERDICT_COLUMNS", "disagreements", "merge_verdicts", "read_verdicts", "write_verdicts"]
@@ -127,7 +128,7 @@ def write_verdicts(table, path):
     names = [*VERDICT_COLUMNS, *(name for name in table.colnames if name not in VERDICT_COLUMNS)]
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as stream:
+    with write_whole(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(names)
         for row in table:

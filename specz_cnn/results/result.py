@@ -12,6 +12,7 @@ import numpy as np
 from astropy import units as u
 
 from specz_cnn.io.arrays import SpectrumArrays
+from specz_cnn.io.names import spec_name
 from specz_cnn.results.distribution import credible_intervals
 from specz_cnn.results.flags import RedshiftFlag, decode_flags
 from specz_cnn.results.tables import FORMATS, TABLE_COLUMNS
@@ -157,7 +158,7 @@ class RedshiftResult:
     def _name(self):
         spectrum = self.spectrum
         if spectrum.plate >= 0:
-            return f"{spectrum.plate:04d}-{spectrum.mjd}-{spectrum.fiber:04d}"
+            return spec_name(spectrum.plate, spectrum.mjd, spectrum.fiber)
         return Path(spectrum.file).name
 
     def _verdict(self):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from threading import get_ident
 
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
+
+from specz_cnn.io.whole import write_whole
 
 __all__ = ["FORMATS", "TABLE_COLUMNS", "make_table", "table_format", "write_table"]
 
@@ -128,22 +129,15 @@ def write_table(table, path):
         table = _as_votable(table)
     elif name == "ascii.csv":
         table = _without_formats(table)
-    # The temporary name keeps the extensions: compression goes by them.
-    temporary = path.with_name(f".part-{os.getpid()}-{get_ident()}-{path.name}")
-    try:
+    with write_whole(path) as part:
         if name == "votable":
-            table.to_xml(os.fspath(temporary))
+            table.to_xml(os.fspath(part))
         elif name.startswith("ascii"):
             # Opened here: the writer would leave the file open when the disk is full.
-            with open(temporary, "w", encoding="utf-8", newline="") as file:
+            with open(part, "w", encoding="utf-8", newline="") as file:
                 table.write(file, format=name)
         else:
-            table.write(temporary, format=name, overwrite=True)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())  # else a power failure may leave the new name on an empty file
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            table.write(part, format=name, overwrite=True)
 
 
 #: Keywords of eight characters in place of the keys of ``meta``, which FITS would not take.

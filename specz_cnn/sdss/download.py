@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
-import secrets
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +13,7 @@ from astropy.table import Table
 
 from specz_cnn.config import cache_directory, conf
 from specz_cnn.io import SpecLiteError
+from specz_cnn.io.whole import remove_unfinished, write_whole
 from specz_cnn.sdss.archive import lite_url
 from specz_cnn.sdss.ids import SpecID, iter_specids
 from specz_cnn.sdss.integrity import check_spec_lite
@@ -30,8 +28,6 @@ _MAX_BYTES = 64 << 20
 
 # An unfinished file this old belongs to a run that is dead.
 _STALE_SECONDS = 3600
-
-_PART = ".part"
 
 _GONE = (404, 410)
 
@@ -148,7 +144,8 @@ def download_spectra(
     root = Path(cache_directory() if directory is None else directory)
     root.mkdir(parents=True, exist_ok=True)
     rows, jobs = _plan(ids, root, data_release)
-    _sweep({(root / path).parent for job in jobs for path in job.candidates})
+    for place in {(root / path).parent for job in jobs for path in job.candidates}:
+        remove_unfinished(place, older_than=_STALE_SECONDS)
     _run_jobs(jobs, run, connections, progress)
     return _status_table(rows, run)
 
@@ -170,19 +167,6 @@ def _plan(ids, root, data_release):
             name = jobs[name]
         rows.append(name)
     return rows, list(jobs.values())
-
-
-def _sweep(directories):
-    """Remove what dead runs have left unfinished."""
-    oldest = time.time() - _STALE_SECONDS
-    for directory in directories:
-        try:
-            with os.scandir(directory) as entries:
-                stale = [e.path for e in entries if e.name.endswith(_PART) and e.stat().st_mtime < oldest]
-            for path in stale:
-                os.unlink(path)
-        except OSError:
-            continue  # not there yet, or another run was faster
 
 
 def _run_jobs(jobs, run, connections, progress):
@@ -317,16 +301,9 @@ def _content(response, url, run):
 
 
 def _store(content, path):
-    """Write a file under another name and rename it: under its own name it is whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_PART}")
-    try:
-        with part.open("xb") as file:
-            file.write(content)
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with write_whole(path) as part:
+        part.write_bytes(content)
 
 
 def _status_table(rows, run):

@@ -10,6 +10,7 @@ from os import PathLike, fspath
 
 import numpy as np
 
+from specz_cnn.io.names import parse_name, spec_file_name, spec_name
 from specz_cnn.sdss.archive import lite_path, lite_url, reductions
 
 __all__ = ["SpecID", "as_specids", "decode_specobjid", "encode_specobjid", "iter_specids", "spec_lite_url"]
@@ -24,7 +25,6 @@ _MJD_ZERO = 50000
 _LEGACY_RUN2D = (26, 103, 104)
 _BOSS_RUN2D = re.compile(r"v(\d+)_(\d+)_(\d+)")
 
-_NAME = re.compile(r"(?:spec-)?(\d{1,5})-(\d{5})-(\d{1,4})(?:\.fits)?", re.ASCII)
 _SPECOBJID = re.compile(r"\d{15,20}", re.ASCII)
 _RUN2D_IN_PATH = re.compile(r"(?:^|/)(26|103|104|v\d+_\d+_\d+)(?=/)", re.ASCII)
 
@@ -118,7 +118,7 @@ class SpecID:
         set_field(self, "run2d", _clean_run2d(self.run2d))
 
     def __str__(self):
-        return f"{self.plate:04d}-{self.mjd}-{self.fiber:04d}"
+        return spec_name(self.plate, self.mjd, self.fiber)
 
     @classmethod
     def from_specobjid(cls, specobjid):
@@ -186,13 +186,13 @@ class SpecID:
         if _SPECOBJID.fullmatch(text):
             return cls.from_specobjid(text)
         directory, _, name = text.rpartition("/")
-        match = _NAME.fullmatch(name)
-        if not match:
+        numbers = parse_name(name)
+        if numbers is None:
             raise ValueError(
                 f"{text!r} names no SDSS spectrum; write PLATE-MJD-FIBER, spec-PLATE-MJD-FIBER.fits or a specObjID"
             )
         found = _RUN2D_IN_PATH.findall(directory + "/")
-        return cls(*(int(part) for part in match.groups()), run2d=found[-1] if found else None)
+        return cls(*numbers, run2d=found[-1] if found else None)
 
     @classmethod
     def from_table(cls, table):
@@ -233,7 +233,7 @@ class SpecID:
     @property
     def filename(self):
         """Name of the file, ``spec-PLATE-MJD-FIBER.fits``."""
-        return f"spec-{self}.fits"
+        return spec_file_name(self.plate, self.mjd, self.fiber)
 
     @property
     def lite_url(self):

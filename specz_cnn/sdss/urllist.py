@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from specz_cnn.config import conf
+from specz_cnn.io.whole import write_whole
 from specz_cnn.sdss.archive import lite_url, rsync_root
 from specz_cnn.sdss.ids import as_specids
 
@@ -74,5 +75,6 @@ def _paths(ids, data_release):
 
 def _write(path, lines):
     path = Path(path)
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
+    with write_whole(path) as part:
+        part.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
     return path

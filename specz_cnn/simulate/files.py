@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from specz_cnn.io import write_spec_lite
+from specz_cnn.io.names import spec_file_name
 from specz_cnn.simulate.simulator import CLASSES
 
 __all__ = ["write_simulated"]
@@ -29,7 +30,7 @@ def write_simulated(directory, batch, row, grid, *, number):
         A row of a labels table: ``file, plate, mjd, fiber, z, cls, snr, is_bal, trust``.
     """
     mjd, fiber = 50000 + number // 1000, 1 + number % 1000
-    name = f"spec-0001-{mjd}-{fiber:04d}.fits"
+    name = spec_file_name(1, mjd, fiber)
     flux, ivar = batch.flux[row].cpu().numpy(), batch.ivar[row].cpu().numpy()
     z, snr, kind = float(batch.z[row]), float(batch.snr[row]), CLASSES[int(batch.label[row])]
     used = ivar > 0

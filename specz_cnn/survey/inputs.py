@@ -12,10 +12,9 @@ import os
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-__all__ = ["iter_paths", "read_list", "read_paths", "table_paths", "write_paths"]
+from specz_cnn.io.names import SPEC_PATTERNS, spec_file_name
 
-#: Names of spectrum files in a directory tree.
-PATTERNS = ("spec-*.fits", "spec-*.fits.gz")
+__all__ = ["iter_paths", "read_list", "read_paths", "table_paths", "write_paths"]
 
 #: Where a file may lie below the root of a tree: as SDSS has it (with and without RUN2D), by plate, and flat.
 LAYOUTS = (
@@ -26,7 +25,7 @@ LAYOUTS = (
 )
 
 
-def iter_paths(sources, *, patterns=PATTERNS):
+def iter_paths(sources, *, patterns=SPEC_PATTERNS):
     """Paths of spectra, one by one.
 
     Parameters
@@ -147,7 +146,7 @@ def table_paths(table, root, *, layout=None):
     numbers = zip(table[columns["plate"]], table[columns["mjd"]], table[columns[fiber]], strict=True)
     for row, (plate, mjd, fiber_number) in enumerate(numbers):
         fields = {"plate": int(plate), "mjd": int(mjd), "fiber": int(fiber_number)}
-        fields["name"] = "spec-{plate:04d}-{mjd}-{fiber:04d}.fits".format(**fields)
+        fields["name"] = spec_file_name(**fields)
         fields["run2d"] = "" if run2d is None else _text(run2d[row])
         candidates = [os.path.join(root, text.format(**fields)) for text in layouts]
         found = next((i for i, path in enumerate(candidates) if os.path.exists(path)), 0)
@@ -191,8 +190,6 @@ def write_paths(paths, file):
             digest.update(line)
             lines.write(line)
             n += 1
-        lines.flush()
-        os.fsync(lines.fileno())
     return n, digest.hexdigest()
 
 

@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from specz_cnn.io.whole import write_whole
 from specz_cnn.survey.inputs import iter_paths, write_paths
 
 __all__ = ["Manifest", "SurveyError", "open_manifest", "read_manifest"]
@@ -110,13 +111,8 @@ def open_manifest(directory, sources, settings, *, resume):
 def _list_inputs(sources, path):
     if isinstance(sources, str | os.PathLike | list | tuple):
         sources = iter_paths(sources)
-    temporary = path.with_name(f".{path.name}")
-    try:
-        found = write_paths(sources, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return found
+    with write_whole(path) as part:
+        return write_paths(sources, part)
 
 
 def _write(path, manifest):
@@ -129,12 +125,8 @@ def _write(path, manifest):
         },
         indent=2,
     )
-    temporary = path.with_name(f".{path.name}")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with write_whole(path) as part:
+        part.write_text(text + "\n", encoding="utf-8")
 
 
 def read_manifest(directory):

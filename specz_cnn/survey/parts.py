@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-__all__ = ["FORMATS", "count_rows", "part_path", "read_columns", "remove_unfinished"]
+__all__ = ["FORMATS", "count_rows", "part_path", "read_columns"]
 
 #: Format: suffix of the parts.
 FORMATS = {"parquet": ".parquet", "fits": ".fits"}
@@ -16,13 +15,6 @@ FORMATS = {"parquet": ".parquet", "fits": ".fits"}
 def part_path(directory, number, format):
     """Path of a part."""
     return Path(directory) / f"part-{number:06d}{FORMATS[format]}"
-
-
-def remove_unfinished(directory):
-    """Remove what a killed run had begun to write: hidden files that no reader of the directory sees."""
-    for path in Path(directory).glob(".part-*"):
-        with suppress(FileNotFoundError):
-            path.unlink()
 
 
 def read_columns(path, names=None):

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from specz_cnn.io.whole import remove_unfinished
 from specz_cnn.survey.executors import available_cores, cluster_results, local_results, serial_results
 from specz_cnn.survey.inputs import read_paths
 from specz_cnn.survey.lock import locked
 from specz_cnn.survey.manifest import SurveyError, open_manifest
-from specz_cnn.survey.parts import FORMATS, count_rows, part_path, read_columns, remove_unfinished
+from specz_cnn.survey.parts import FORMATS, count_rows, part_path, read_columns
 from specz_cnn.survey.progress import Progress
 from specz_cnn.survey.summary import SurveySummary
 from specz_cnn.survey.work import Job

@@ -14,6 +14,7 @@ import numpy as np
 from astropy.table import Table
 
 from specz_cnn.io import SpecLiteError, read_arrays
+from specz_cnn.io.names import spec_file_name
 from specz_cnn.training.shards import ShardWriter
 
 __all__ = ["build_shards"]
@@ -65,7 +66,7 @@ def build_shards(spectra, catalogue, directory, grid, *, shard_size=8192, progre
         z = np.nan if np.ma.is_masked(z) else float(z)
         weight = float(columns["weight"][row]) if "weight" in columns else 1.0
         quasar = kinds is None or str(kinds[row]).strip().upper().startswith(("QSO", "BLAZAR"))
-        path = files.get(f"spec-{plate:04d}-{mjd}-{fiberid:04d}.fits")
+        path = files.get(spec_file_name(plate, mjd, fiberid))
         label = None
         if not z > -0.5:
             counts["no redshift"] += 1

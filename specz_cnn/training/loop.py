@@ -6,13 +6,13 @@ import copy
 import json
 import logging
 import math
-import os
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from specz_cnn.io.whole import write_whole
 from specz_cnn.training.targets import ordinal_loss, redshift_cross_entropy, regression_loss
 from specz_cnn.velocity import nmad, velocity_difference
 
@@ -261,7 +261,7 @@ class Trainer:
         log.info("%s", json.dumps(entry))
 
     def save(self):
-        """Write the checkpoint by renaming a temporary file."""
+        """Write the checkpoint."""
         state = {
             "step": self.step,
             "steps": self.steps,
@@ -269,9 +269,8 @@ class Trainer:
             "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        temporary = self.directory / "checkpoint.part"
-        torch.save(state, temporary)
-        os.replace(temporary, self.directory / "checkpoint.pt")
+        with write_whole(self.directory / "checkpoint.pt") as part:
+            torch.save(state, part)
 
     def resume(self):
         """Continue from the checkpoint, if there is one; returns whether there was."""

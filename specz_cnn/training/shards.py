@@ -8,10 +8,11 @@ grid.  Writing resumes after the last finished shard.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
+
+from specz_cnn.io.whole import write_whole
 
 __all__ = ["LABEL_DTYPE", "ShardWriter", "read_shards"]
 
@@ -71,7 +72,7 @@ class ShardWriter:
             self.flush()
 
     def flush(self):
-        """Write what is pending as a shard, and the index; both by renaming a temporary file."""
+        """Write what is pending as a shard, and the index."""
         if self._labels:
             name = f"shard-{len(self._names):05d}"
             labels = np.array([tuple(x) for x in self._labels], LABEL_DTYPE)
@@ -90,16 +91,13 @@ class ShardWriter:
             "shards": self._names,
             "n_inputs": self.n_finished,
         }
-        temporary = self._index.with_suffix(".part")
-        temporary.write_text(json.dumps(info, indent=1))
-        os.replace(temporary, self._index)
+        with write_whole(self._index) as part:
+            part.write_text(json.dumps(info, indent=1))
 
 
 def _save(path, values):
-    temporary = path.with_suffix(".part")
-    with open(temporary, "wb") as file:
-        np.save(file, values)
-    os.replace(temporary, path)
+    with write_whole(path) as part:
+        np.save(part, values)
 
 
 def read_shards(directory):

@@ -40,7 +40,7 @@ def assert_consistent(table, files, directory):
             assert row["error"]
             assert row["n_bytes"] == 0
     assert set(Path(directory).rglob("*.fits")) == kept
-    assert not list(Path(directory).rglob("*.part"))
+    assert not list(Path(directory).rglob(".part-*"))
 
 
 def make_trouble(server, names):
@@ -136,15 +136,15 @@ def test_run_that_is_broken_off_leaves_no_partial_file_and_is_resumed(sdss, arch
         process.send_signal(getattr(signal, how))
     assert process.returncode != 0
     sdss.latency = 0.0
-    there = sorted(tmp_path.rglob("*.fits"))
+    there = sorted(tmp_path.rglob("spec-*.fits"))
     assert 20 < len(there) < len(names)
     for path in there:
         assert path.read_bytes() == archive_files[path.name]
     # What a killed run may leave behind bears no final name, and goes when it is old.
-    leftover = there[0].with_name(there[0].name + ".0123abcd.part")
+    leftover = there[0].with_name(".part-1-0123abcd-" + there[0].name)
     leftover.write_bytes(b"half")
     os.utime(leftover, (1, 1))
-    for path in tmp_path.rglob("*.part"):
+    for path in tmp_path.rglob(".part-*"):
         os.utime(path, (1, 1))
     sdss.requests.clear()
     table = download_spectra(names, tmp_path)
@@ -267,7 +267,7 @@ def test_full_disk_or_blocked_path_is_one_row(sdss, archive_files, tmp_path):
     table = download_spectra([first, second], tmp_path)
     assert table["status"].tolist() == ["failed", "ok"]
     assert "Error" in table["error"][0]
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob(".part-*"))
 
 
 def test_too_large_an_answer_is_refused(sdss, archive_files, tmp_path, monkeypatch):
