@@ -19,8 +19,9 @@ import torch
 from realism import real_quasars
 from torch import nn
 
+from specz_cnn.models.losses import point_estimate
 from specz_cnn.models.preprocess import standardise
-from specz_cnn.training.loop import point_estimate, redshift_metrics
+from specz_cnn.training.loop import redshift_metrics
 from specz_cnn.training.recipe import build_trainer, read_recipe
 
 

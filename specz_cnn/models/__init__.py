@@ -15,11 +15,13 @@ from specz_cnn.models.registry import (
 )
 
 if TYPE_CHECKING:
+    from specz_cnn.models.quasarnet import QuasarNET
     from specz_cnn.models.rnet import RNet, RNetPZ
     from specz_cnn.models.rnet_e import RNetE
 
 __all__ = [
     "ModelInfo",
+    "QuasarNET",
     "RNet",
     "RNetE",
     "RNetPZ",
@@ -32,7 +34,7 @@ __all__ = [
 ]
 
 # The networks import torch, which takes a second; the registry does not.
-_LAZY = {"RNet": "rnet", "RNetPZ": "rnet", "RNetE": "rnet_e"}
+_LAZY = {"QuasarNET": "quasarnet", "RNet": "rnet", "RNetPZ": "rnet", "RNetE": "rnet_e"}
 
 
 def __getattr__(name):

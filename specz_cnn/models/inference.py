@@ -42,27 +42,27 @@ def prepare_for_inference(network):
     -------
     `torch.nn.Module`
         With the same output as ``network``, the same ``grid`` and ``info`` (where it has them), on the same device,
-        without gradients.  Networks of other classes than those of this package are returned as they are.
+        without gradients, and with the class of the network as ``architecture``.  A network that knows nothing faster
+        is returned as it is.
 
     Raises
     ------
     ValueError
         If the network is in training mode.
     """
-    from specz_cnn.models.rnet import RNet
-    from specz_cnn.models.rnet_e import RNetE
-
     if network.training:
         raise ValueError("the network is in training mode; call its eval() first")
-    for kind, fast in ((RNet, InferenceRNet), (RNetE, InferenceRNetE)):
-        if isinstance(network, kind):
-            with torch.no_grad():
-                prepared = fast(network).eval().requires_grad_(False)
-            for name in ("grid", "info"):
-                if hasattr(network, name):
-                    setattr(prepared, name, getattr(network, name))
-            return prepared
-    return network
+    if not hasattr(network, "for_inference"):
+        return network
+    with torch.no_grad():
+        prepared = network.for_inference()
+    if prepared is not network:
+        prepared.eval().requires_grad_(False)
+        prepared.architecture = type(network)
+        for name in ("grid", "info"):
+            if hasattr(network, name):
+                setattr(prepared, name, getattr(network, name))
+    return prepared
 
 
 def _fft_length(n):
@@ -138,14 +138,14 @@ class InferenceRNet(nn.Module):
             result.copy_(part.flatten(1))
         return out
 
-    def head(self, activations):
-        """From the activations of ``fc1``, shape (batch, 900), to the output."""
-        return self.fc3(self.fc2(activations))
+    def dense(self, activations):
+        """From what enters ``fc1``, shape (batch, flat_size), to the output."""
+        return self.fc3(self.fc2(self.fc1(activations)))
 
     @torch.inference_mode()
     def forward(self, x):
         """As the network's: standardised ln(1 + z), shape (batch, 1), or logits, shape (batch, n_bins + 1)."""
-        return torch.cat([self.head(self.fc1(self.convolutions(part))) for part in x.split(_DENSE_CHUNK)])
+        return torch.cat([self.dense(self.convolutions(part)) for part in x.split(_DENSE_CHUNK)])
 
 
 class _ShortConvolution(nn.Module):

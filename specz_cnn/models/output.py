@@ -6,15 +6,7 @@ from contextlib import nullcontext
 
 import torch
 
-from specz_cnn.models.inference import prepare_for_inference
-from specz_cnn.models.preprocess import standardise
-
 __all__ = ["network_output", "resolve_device"]
-
-# Monte-Carlo dropout of networks that return one number.
-_DROPOUT_SAMPLES = 16
-_DROPOUT_SEED = 20220421
-_DROPOUT_RATE = 0.1  # for networks trained without
 
 
 def resolve_device(device=None):
@@ -59,7 +51,7 @@ def _exact(device):
 
 
 def network_output(network, flux, ivar):
-    """Standardise spectra, run a network, and bring its output to the form that `specz_cnn.redshift.posterior` takes.
+    """Prepare spectra for a network, run it, and bring its output to the form that `specz_cnn.redshift.posterior` takes.
 
     Parameters
     ----------
@@ -71,37 +63,14 @@ def network_output(network, flux, ivar):
     Returns
     -------
     `~numpy.ndarray`, float64
-        Logits, shape (n, n_bins + 1); or ln(1 + z) and the standard deviation of its Monte-Carlo samples, shape (n, 2).
+        One of the forms that `specz_cnn.models.network` describes: logits, shape (n, n_bins + 1) or (n, n_bins + 2), or
+        ln(1 + z) and its standard deviation, shape (n, 2).
     """
+    kind = getattr(network, "architecture", type(network))
     device = next(network.parameters()).device
     with torch.inference_mode(), _exact(device):
-        # Standardised on the CPU, so that the input of the network is the same to the last bit on every device.
-        x = standardise(torch.as_tensor(flux), torch.as_tensor(ivar))
+        # Prepared on the CPU, so that the input of the network is the same to the last bit on every device.
+        x = kind.preprocess(torch.as_tensor(flux), torch.as_tensor(ivar))
         if device.type == "cuda":
             x = x.pin_memory().to(device, non_blocking=True)
-        if network.info.bins is not None:
-            return network(x).double().cpu().numpy()
-        target = network.info.target
-        number, spread = _dropout_samples(network, x)
-        mean = number * target["std"] + target["mean"]
-        return torch.stack([mean, spread * target["std"]], 1).cpu().numpy()
-
-
-def _dropout_samples(network, x):
-    """Output of a `~specz_cnn.models.RNet` without dropout, and the standard deviation of its outputs with it.
-
-    Every spectrum meets the same fixed set of dropped activations, so that a result depends on nothing but the
-    spectrum.
-    """
-    if not hasattr(network, "convolutions"):
-        network = prepare_for_inference(network)
-    activations = network.convolutions(x)
-    number = network.head(network.fc1(activations))[:, 0].double()
-    rate = network.drop_out.p or _DROPOUT_RATE
-    generator = torch.Generator().manual_seed(_DROPOUT_SEED)
-    size = _DROPOUT_SAMPLES, activations.shape[1]
-    # Of stated type: torch's default type decides which numbers are drawn.
-    keep = torch.rand(size, generator=generator, dtype=torch.float32) >= rate
-    masks = (keep / (1 - rate)).to(activations)
-    samples = torch.stack([network.head(network.fc1(activations * mask))[:, 0] for mask in masks], 1).double()
-    return number, samples.std(1)
+        return kind.read(network, x).cpu().numpy()

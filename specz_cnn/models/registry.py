@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from specz_cnn.io.whole import write_whole
-from specz_cnn.models.info import ARCHITECTURES, SCHEMA_VERSION, ModelInfo, WeightsError
+from specz_cnn.models.info import SCHEMA_VERSION, ModelInfo, WeightsError
 from specz_cnn.version import __version__
 
 __all__ = [
@@ -45,17 +45,17 @@ _MAX_HEADER = 16 * 2**20  # bytes; ours are about 20 kB
 
 def _network(info):
     """The network of an info, with parameters that are shapes only (on torch's "meta" device)."""
-    from importlib import import_module
-
     import torch
 
-    from specz_cnn.models.preprocess import PREPROCESS_VERSION
+    from specz_cnn.models.network import architectures
 
-    if info.preprocess_version != PREPROCESS_VERSION:
+    cls = architectures().get(info.architecture)
+    if cls is None:
+        raise WeightsError(f"architecture {info.architecture!r} is none of {list(architectures())}")
+    if info.preprocess_version != cls.preprocess_version:
         raise WeightsError(
-            f"it was made for preprocessing {info.preprocess_version}, this is {PREPROCESS_VERSION}"
+            f"it was made for preprocessing {info.preprocess_version}, this is {cls.preprocess_version}"
         )
-    cls = getattr(import_module(f"specz_cnn.models.{ARCHITECTURES[info.architecture]}"), info.architecture)
     with torch.device("meta"):
         return cls(**{"n_pixels": info.grid["n_pixels"], **info.arguments})
 
@@ -295,6 +295,8 @@ def _load_file(path):
     info = _read_header(path)
     try:
         network = _network(info)
+    except WeightsError:
+        raise
     except (TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
         raise WeightsError(f"{info.architecture} does not take {info.arguments} ({error})") from None
     try:

@@ -17,6 +17,8 @@ import torch
 from torch import nn
 
 from specz_cnn.models.fftconv import correlate, fft_length
+from specz_cnn.models.inference import InferenceRNetE
+from specz_cnn.models.network import LogitsNetwork, architecture
 
 __all__ = ["RNetE"]
 
@@ -27,7 +29,8 @@ def _convolution(n_in, n_out, kernel):
     )
 
 
-class RNetE(nn.Module):
+@architecture
+class RNetE(LogitsNetwork):
     """The equivariant network.
 
     Parameters
@@ -92,6 +95,10 @@ class RNetE(nn.Module):
         """
         correlation = correlate(features, self.templates, self.n_fft)
         return correlation[..., 1 : self.n_bins + 1].flip(-1)
+
+    def for_inference(self):
+        """See `Network.for_inference`."""
+        return InferenceRNetE(self)
 
     def forward(self, x):
         """Logits of the redshift bins and, last, of "not a quasar".

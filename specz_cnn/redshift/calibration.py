@@ -27,6 +27,7 @@ from specz_cnn.redshift.posterior import (
     posterior,
     quasar_odds,
     reshape_peaks,
+    split_output,
 )
 from specz_cnn.results.distribution import find_peak, smooth_cumulative
 from specz_cnn.velocity import RIGHT, SPEED_OF_LIGHT
@@ -61,7 +62,7 @@ def calibrate(
 
     Parameters
     ----------
-    output : array_like, shape (n, n_bins + 1) or (n, 2)
+    output : array_like, shape (n, n_bins + 1), (n, n_bins + 2) or (n, 2)
         `specz_cnn.models.output.network_output` of spectra that took no part in the training.
     z_true : array_like, shape (n,)
         True redshifts; those of other objects than quasars do not count.
@@ -108,12 +109,14 @@ def calibrate(
     calibration = copy.deepcopy(IDENTITY)
     truth, weight, precision = np.log1p(z_true[use]), weights[use], precision[use]
     if bins is not None:
+        logits, own = split_output(output, bins)
         some = _subset(weight)
-        calibration |= _fit_odds(output[use][some], truth[some], weight[some], bins["step"])
+        calibration |= _fit_odds(logits[use][some], truth[some], weight[some], bins["step"])
         some = _subset(precision)
-        data = output[use][some], truth[some], precision[some]
+        data = logits[use][some], truth[some], precision[some]
         calibration |= _fit_shape(*data, bins["step"], calibration)
-        calibration["estimate"] = _choose_estimate(*data, bins, calibration)
+        if own is None:
+            calibration["estimate"] = _choose_estimate(*data, bins, calibration)
     found = posterior(output[use], bins=bins, calibration=calibration, z_range=z_range)
     right = np.abs(np.log1p(found.z) - truth) < RIGHT
     calibration["error"] = _fit_errors(
@@ -124,7 +127,7 @@ def calibrate(
         agree = _agreement(found.z, np.asarray(z_check, dtype=np.float64)[use])
     calibration["confidence"] = _fit_confidence(found.score, right, weight, agree, check)
     if bins is not None and (~is_quasar & (weights > 0)).any():
-        calibration["p_qso"] = fit_monotone(quasar_odds(output), is_quasar, weights)
+        calibration["p_qso"] = fit_monotone(quasar_odds(logits), is_quasar, weights)
     calibration["thresholds"] = dict(IDENTITY["thresholds"], delta=_choose_delta(found.delta, right, weight))
     counted = (use | ~is_quasar) & (weights > 0) & np.isfinite(output).all(1)
     calibration["thresholds"]["confidence"] = _choose_confidence(

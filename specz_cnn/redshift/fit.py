@@ -72,7 +72,7 @@ def fit_redshift_cnn(spectrum, *, model=None, cross_check="default", device=None
     """
     arrays = _one_spectrum(spectrum)
     fitter = Fitter(model, cross_check, device)
-    prepared = prepare(arrays, fitter.grid)
+    prepared = prepare(arrays, fitter.grids)
     if prepared.flux is None:
         raise ValueError(f"cannot measure {arrays.file or 'this spectrum'}: {prepared.error}")
     batch = fitter.fit([prepared])
@@ -142,7 +142,7 @@ def fit_redshifts_cnn(
     hidden = not sys.stderr.isatty() if progress is None else not progress
     columns = {name: [] for name, *_ in TABLE_COLUMNS}
     with tqdm(total=total, disable=hidden, unit="spectra", file=sys.stderr) as bar:
-        for batch in _batches(_prepare_all(spectra, fitter.grid, n_workers), batch_size):
+        for batch in _batches(_prepare_all(spectra, fitter.grids, n_workers), batch_size):
             for name, values in fitter.fit(batch).columns.items():
                 columns[name].extend(values)
             bar.update(len(batch))

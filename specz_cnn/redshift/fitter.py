@@ -93,7 +93,9 @@ class Fitter:
     Attributes
     ----------
     grid : `~specz_cnn.io.grid.ModelGrid`
-        For `prepare`.
+        Of the model.
+    grids : tuple of `~specz_cnn.io.grid.ModelGrid`
+        All that the networks read, that of the model first: for `prepare`.
     info : `~specz_cnn.models.ModelInfo`
         Of the model.
     provenance : dict
@@ -103,14 +105,12 @@ class Fitter:
     ------
     WeightsError
         If a model cannot be loaded.
-    ValueError
-        If the two models have different grids.
     RuntimeError
         If CUDA is asked for and there is none.
     """
 
     def __init__(self, model=None, cross_check="default", device=None):
-        model, cross_check = self._names = default_models(model, cross_check)
+        self._names = default_models(model, cross_check)
         self._insists = device is not None
         self.device = resolve_device(device)
         try:
@@ -120,8 +120,8 @@ class Fitter:
                 raise
             self._leave_device(error)
         self.info, self.grid = self._network.info, self._network.grid
-        if self._check is not None and self._check.grid != self.grid:
-            raise ValueError(f"{model} and {cross_check} have different wavelength grids")
+        networks = [self._network] if self._check is None else [self._network, self._check]
+        self.grids = tuple(dict.fromkeys(network.grid for network in networks))
         check = None if self._check is None else self._check.info
         self.provenance = {
             "model": self.info.tag,
@@ -159,7 +159,7 @@ class Fitter:
         Parameters
         ----------
         prepared : sequence of Prepared
-            On ``grid``.  Memory grows with the length: a few hundred at a time.
+            On ``grids``.  Memory grows with the length: a few hundred at a time.
 
         Returns
         -------
@@ -173,9 +173,10 @@ class Fitter:
         errors = [item.error for item in prepared]
         pdf, step = None, np.nan
         if rows.size:
-            flux, ivar = (np.stack([getattr(prepared[i], name) for i in rows]) for name in ("flux", "ivar"))
+            spectra = self._stack([prepared[i] for i in rows])
+            flux, ivar = spectra[self.grid]
             first = 0
-            for values, found, own in self._measure_in_memory(flux, ivar):
+            for values, found, own in self._measure_in_memory(spectra):
                 part = rows[first : first + len(found)]
                 first += len(found)
                 for name, value in values.items():
@@ -199,12 +200,26 @@ class Fitter:
             columns[name] = [_writable(item.identity.get(name, unknown)) for item in prepared]
         return FitBatch(columns, pdf, step)
 
-    def _measure_in_memory(self, flux, ivar):
+    def _stack(self, prepared):
+        """Flux and inverse variance of prepared spectra on each grid, arrays of shape (n, n_pixels)."""
+        others = self.grids[1:]
+        if any(len(item.others) < len(others) for item in prepared):
+            raise ValueError(
+                f"the spectra lack one of the grids {self.grids}; prepare them with Fitter.grids"
+            )
+        pairs = [zip(*((item.flux, item.ivar) for item in prepared), strict=True)]
+        pairs += [zip(*(item.others[i] for item in prepared), strict=True) for i in range(len(others))]
+        return {
+            grid: tuple(np.stack(values) for values in pair)
+            for grid, pair in zip(self.grids, pairs, strict=True)
+        }
+
+    def _measure_in_memory(self, spectra):
         """Results of consecutive parts of a batch: one, or as many as memory asks for."""
         try:
-            parts = [self._measure(flux, ivar)]
+            parts = [self._measure(spectra)]
         except (MemoryError, RuntimeError) as error:
-            half = len(flux) // 2 if _is_out_of_memory(error) else 0
+            half = len(spectra[self.grid][0]) // 2 if _is_out_of_memory(error) else 0
             if not half and not self._may_leave(self.device):
                 raise
             problem = error
@@ -214,19 +229,21 @@ class Fitter:
         problem = problem.with_traceback(None)
         if not half:
             self._leave_device(problem)
-            return self._measure_in_memory(flux, ivar)
+            return self._measure_in_memory(spectra)
         return [
             part
             for piece in (slice(half), slice(half, None))
-            for part in self._measure_in_memory(flux[piece], ivar[piece])
+            for part in self._measure_in_memory(
+                {grid: (flux[piece], ivar[piece]) for grid, (flux, ivar) in spectra.items()}
+            )
         ]
 
-    def _measure(self, flux, ivar):
+    def _measure(self, spectra):
         """Results and flags of spectra that have data, and the model's own posterior."""
-        own = _posterior(self._network, flux, ivar)
-        other = None if self._check is None else _posterior(self._check, flux, ivar)
+        own = _posterior(self._network, *spectra[self.grid])
+        other = None if self._check is None else _posterior(self._check, *spectra[self._check.grid])
         number = self.info.bins is None
-        agree, check, z_check = None, "", np.full(len(flux), np.nan)
+        agree, check, z_check = None, "", np.full(len(own.z), np.nan)
         if other is not None:
             z_check, check = other.z, self._check.info.name
             agree = (np.abs(np.log1p(own.z) - np.log1p(z_check)) < RIGHT).astype(float)
@@ -279,7 +296,8 @@ def default_models(model=None, cross_check="default"):
 def _posterior(network, flux, ivar):
     info = network.info
     output = network_output(network, flux, ivar)
-    lost = ~np.isfinite(output).all(axis=1)
+    # Outside the grid of a cross-check there may be nothing to see.
+    lost = ~np.isfinite(output).all(axis=1) | ~(ivar > 0).any(axis=1)
     output[lost] = 0.0  # one row that went wrong must not take the others with it
     result = posterior(output, bins=info.bins, calibration=info.calibration, z_range=info.z_range)
     if lost.any():

@@ -57,6 +57,7 @@ __all__ = [
     "certainty",
     "confidence_of",
     "posterior",
+    "split_output",
 ]
 
 
@@ -137,8 +138,9 @@ def posterior(output, *, bins=None, calibration=None, z_range=(0.0, 7.1)):
     Parameters
     ----------
     output : array_like
-        Logits of shape (n, n_bins + 1), the last column "not a quasar"; or, for a network that returns one number, an
-        array of shape (n, 2): ln(1 + z) and the standard deviation of its Monte-Carlo samples.
+        Logits of shape (n, n_bins + 1), the last column "not a quasar"; with one more column, ln(1 + z) as the network
+        itself puts it, this is the redshift, whatever the peak of the bins.  Or, for a network that returns one number,
+        an array of shape (n, 2): ln(1 + z) and the standard deviation of its Monte-Carlo samples.
     bins : dict, optional
         ``{"n": n_bins, "step": width in ln(1 + z)}`` of the logits; None for a network that returns one number.
     calibration : dict, optional
@@ -157,27 +159,48 @@ def posterior(output, *, bins=None, calibration=None, z_range=(0.0, 7.1)):
     """
     output = np.asarray(output, dtype=np.float64)
     calibration = {**IDENTITY, **(calibration or {})}
-    columns = 2 if bins is None else bins["n"] + 1
-    if output.ndim != 2 or output.shape[1] != columns:
-        raise ValueError(f"output must have shape (n, {columns}), not {output.shape}")
+    columns = [2] if bins is None else [bins["n"] + 1, bins["n"] + 2]
+    if output.ndim != 2 or output.shape[1] not in columns:
+        raise ValueError(f"output must have shape (n, {columns[0]}), not {output.shape}")
     if bins is None:
         return _from_numbers(output, calibration, z_range)
     parts = [
-        _from_logits(output[start : start + _ROWS], bins["step"], calibration)
+        _from_logits(*split_output(output[start : start + _ROWS], bins), bins["step"], calibration)
         for start in range(0, max(len(output), 1), _ROWS)
     ]
     names = [name for name in parts[0] if name != "step"]
     return Posterior(step=bins["step"], **{name: np.concatenate([p[name] for p in parts]) for name in names})
 
 
-def _from_logits(logits, step, calibration):
-    """The fields of a `Posterior` for a few rows of logits."""
+def split_output(output, bins):
+    """The logits of an output, and ln(1 + z) as the network itself puts it, None where it leaves that to the logits.
+
+    Parameters
+    ----------
+    output : `~numpy.ndarray`, shape (n, n_bins + 1) or (n, n_bins + 2)
+    bins : dict
+
+    Returns
+    -------
+    logits : `~numpy.ndarray`, shape (n, n_bins + 1)
+    u : `~numpy.ndarray`, shape (n,), or None
+    """
+    n = bins["n"] + 1
+    return output[:, :n], output[:, n] if output.shape[1] > n else None
+
+
+def _from_logits(logits, own, step, calibration):
+    """The fields of a `Posterior` for a few rows of logits; ``own`` is the network's own ln(1 + z), or None."""
     log_p = log_softmax(logits[:, :-1] / calibration["temperature"], axis=1)
     raw = np.exp(log_p)
-    centre = find_peak(raw, step)
+    if own is None:
+        centre = find_peak(raw, step)
+    else:
+        centre = np.clip((own / step).astype(np.int64), 0, raw.shape[1] - 1)
     pdf = reshape_peaks(log_p, centre, step, calibration)
     pdf /= pdf.sum(1, keepdims=True)
     u, low, high = estimate(raw, pdf, centre, step, calibration["estimate"])
+    u = u if own is None else own
     # The score is taken before the floor, which would make all good spectra alike.
     mass = np.clip(window_probability(pdf, u, step), _TINY, 1 - _TINY)
     floor = calibration["floor"]

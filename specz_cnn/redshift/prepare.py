@@ -8,6 +8,7 @@ import numpy as np
 
 from specz_cnn.io import read_arrays
 from specz_cnn.io.arrays import SpectrumArrays
+from specz_cnn.io.grid import ModelGrid
 from specz_cnn.results.flags import RedshiftFlag
 
 __all__ = ["Prepared", "error_text", "prepare", "prepare_path", "prepare_rebinned"]
@@ -31,6 +32,8 @@ class Prepared:
         What went wrong.
     identity : dict
         `SpectrumArrays.identity`.
+    others : tuple of (`~numpy.ndarray`, `~numpy.ndarray`)
+        Flux and inverse variance on further grids, where networks have different ones.
     """
 
     flux: np.ndarray | None = None
@@ -40,15 +43,17 @@ class Prepared:
     flags: int = 0
     error: str = ""
     identity: dict = field(default_factory=dict)
+    others: tuple = ()
 
 
 def prepare(arrays, grid):
-    """Put a spectrum on a model grid.
+    """Put a spectrum on a model grid, or on several.
 
     Parameters
     ----------
     arrays : SpectrumArrays
-    grid : `~specz_cnn.io.grid.ModelGrid`
+    grid : `~specz_cnn.io.grid.ModelGrid`, or sequence of them
+        `Fitter.grids`, for example: the first is that of the model, by which coverage and S/N are judged.
 
     Returns
     -------
@@ -56,14 +61,15 @@ def prepare(arrays, grid):
         Flagged BAD_INPUT if the arrays make no spectrum, NODATA if no pixel is usable.
     """
     identity = arrays.identity
+    grids = (grid,) if isinstance(grid, ModelGrid) else tuple(grid)
     try:
-        flux, ivar = grid.rebin(arrays.loglam, arrays.flux, arrays.ivar)
+        (flux, ivar), *others = (one.rebin(arrays.loglam, arrays.flux, arrays.ivar) for one in grids)
     except (ValueError, TypeError) as error:
         return Prepared(flags=int(RedshiftFlag.BAD_INPUT), error=str(error), identity=identity)
-    return prepare_rebinned(flux, ivar, grid, identity)
+    return prepare_rebinned(flux, ivar, grids[0], identity, others=tuple(others))
 
 
-def prepare_rebinned(flux, ivar, grid, identity=None):
+def prepare_rebinned(flux, ivar, grid, identity=None, *, others=()):
     """As `prepare`, for a spectrum that is on the grid already.
 
     Parameters
@@ -72,6 +78,8 @@ def prepare_rebinned(flux, ivar, grid, identity=None):
     grid : `~specz_cnn.io.grid.ModelGrid`
     identity : dict, optional
         `SpectrumArrays.identity`.
+    others : tuple of (`~numpy.ndarray`, `~numpy.ndarray`), optional
+        Flux and inverse variance on the further grids of `Fitter.grids`.
 
     Returns
     -------
@@ -84,7 +92,7 @@ def prepare_rebinned(flux, ivar, grid, identity=None):
         reason = "flux without any structure" if good.any() else "no usable pixel in the wavelength range"
         return Prepared(flags=int(RedshiftFlag.NODATA), error=reason, identity=identity)
     snr = np.median(flux[good].astype(np.float64) * np.sqrt(ivar[good].astype(np.float64) / grid.factor))
-    return Prepared(flux, ivar, float(snr), float(good.mean()), identity=identity)
+    return Prepared(flux, ivar, float(snr), float(good.mean()), identity=identity, others=others)
 
 
 def prepare_path(path, grid, mask="default"):
@@ -93,7 +101,8 @@ def prepare_path(path, grid, mask="default"):
     Parameters
     ----------
     path : path-like
-    grid : `~specz_cnn.io.grid.ModelGrid`
+    grid : `~specz_cnn.io.grid.ModelGrid`, or sequence of them
+        As for `prepare`.
     mask : str or int, optional
         Mask policy, see `specz_cnn.io.bad_pixels`.
 

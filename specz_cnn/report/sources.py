@@ -126,7 +126,7 @@ def _probabilities(fitter, spectra):
     pdfs = [None] * len(spectra)
     if not present:
         return pdfs
-    batch = fitter.fit([prepare(spectra[i], fitter.grid) for i in present])
+    batch = fitter.fit([prepare(spectra[i], fitter.grids) for i in present])
     if batch.pdf is not None:
         for i, pdf in zip(present, batch.pdf, strict=True):
             pdfs[i] = pdf if np.isfinite(pdf).all() else None

@@ -84,7 +84,7 @@ def fit_block(paths, job):
     pieces = []
     for start in range(0, len(paths), job.batch_size):
         prepared = [
-            prepare_path(path, fitter.grid, job.mask) for path in paths[start : start + job.batch_size]
+            prepare_path(path, fitter.grids, job.mask) for path in paths[start : start + job.batch_size]
         ]
         pieces.append(fitter.fit(prepared).columns)
     return {name: _column(name, [piece[name] for piece in pieces]) for name in pieces[0]}

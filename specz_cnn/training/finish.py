@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 from specz_cnn.models.info import ModelInfo
-from specz_cnn.models.preprocess import PREPROCESS_VERSION
 from specz_cnn.models.registry import save_model
 
 __all__ = ["save_weights"]
@@ -49,7 +48,7 @@ def save_weights(trainer, recipe, directory, *, tag=None):
         metrics={key: value for key, value in last.items() if isinstance(value, dict)},
         seed=recipe.training.get("seed", 0),
         description=model.get("description", ""),
-        preprocess_version=PREPROCESS_VERSION,
+        preprocess_version=recipe.architecture.preprocess_version,
     )
     info.recipe["hardware"] = f"{platform.machine()}, {trainer.device.type}, torch {torch.__version__}"
     path = Path(directory) / f"{name}.safetensors"

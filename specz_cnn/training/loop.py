@@ -12,8 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+<<<<<<< HEAD
 from specz_cnn.io.whole import write_whole
 from specz_cnn.training.targets import ordinal_loss, redshift_cross_entropy, regression_loss
+=======
+>>>>>>> 9622ea2 (Architecture is data: input, output and training belong to each network's own module)
 from specz_cnn.velocity import nmad, velocity_difference
 
 __all__ = ["Trainer", "redshift_metrics"]
@@ -34,39 +37,6 @@ def redshift_metrics(z, z_true):
         "bias": float(middle),
         "nmad": float(nmad(dv[near])) if near.any() else math.nan,
     }
-
-
-def point_estimate(output, step=None, mean=None, std=None):
-    """Redshift from a network's output: the mean of p within three bins of its peak, or the number itself."""
-    if step is None:
-        return torch.expm1(output[:, 0] * std + mean)
-    logits = output[:, :-1]
-    n_bins = logits.shape[1]
-    peak = torch.nn.functional.avg_pool1d(logits.softmax(1)[:, None], 5, 1, 2)[:, 0].argmax(1)
-    bins = (peak[:, None] + torch.arange(-4, 5, device=logits.device)).clamp(0, n_bins - 1)
-    weight = logits.gather(1, bins).softmax(1)
-    return torch.expm1(step * ((weight * bins).sum(1) + 0.5))
-
-
-def _tie_ramps(network):
-    """Make the second half of ``fc2`` the first half minus one: ``relu(t) - relu(t - 1)`` is ``t`` clipped to [0, 1]."""
-    layer = network.fc2[0]
-    half = layer.out_features // 2
-    with torch.no_grad():
-        layer.weight[half:] = layer.weight[:half]
-        layer.bias[half:] = layer.bias[:half] - 1.0
-
-
-def _sum_ramps(network, ordinal, target):
-    """Set ``fc3`` to the sum of the clipped ramps, standardised."""
-    layer = network.fc3
-    half = layer.in_features // 2
-    step = (ordinal["high"] - ordinal["low"]) / half
-    with torch.no_grad():
-        layer.weight[:, :half] = step / target["std"]
-        layer.weight[:, half:] = -step / target["std"]
-        layer.bias.fill_((ordinal["low"] - target["mean"]) / target["std"])
-    _tie_ramps(network)
 
 
 class Trainer:
@@ -94,16 +64,12 @@ class Trainer:
         ``{"n": K, "step": width}`` for networks with p(z).
     target : dict or None
         ``{"mean": m, "std": s}`` of ln(1 + z) for regression.
-    target_width : float
-        Standard deviation of the target over bins.
-    ordinal : dict or None
-        ``{"low": a, "high": b, "weight": w}``: for regression, let pairs of units of ``fc2`` form ramps, each clipped to
-        [0, 1], that answer whether ln(1 + z) is above each of the steps between a and b; ``fc3`` adds them up.  The ordinal
-        loss of the ramps has weight w beside that of the sum.
     freeze : sequence of str
         Prefixes of parameters that stay as they are.
     validation : dict of name -> Examples
     device : str or `torch.device`
+    **options
+        Further settings, for the network's own `objective`.
     """
 
     def __init__(
@@ -119,26 +85,22 @@ class Trainer:
         average=0.999,
         bins=None,
         target=None,
-        target_width=0.8,
-        ordinal=None,
         cycles=(),
         freeze=(),
         validation=None,
         checkpoint_every=500,
         device="cpu",
+        **options,
     ):
         self.device = torch.device(device)
         self.network = network.to(self.device)
         self.source, self.directory, self.steps = source, Path(directory), steps
         self.rate, self.warmup, self.average = rate, warmup, average
-        self.bins, self.target, self.target_width = bins, target, target_width
         self.validation, self.checkpoint_every = validation or {}, checkpoint_every
-        self.ordinal, self.cycles = ordinal, list(cycles)
+        self.cycles = list(cycles)
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(not name.startswith(tuple(freeze)) if freeze else True)
-        if ordinal:
-            _sum_ramps(self.network, ordinal, target)
-            self.network.fc3.requires_grad_(False)
+        self.objective = self.network.objective(bins=bins, target=target, **options)
         decay = [p for p in self.network.parameters() if p.requires_grad and p.dim() > 1]
         rest = [p for p in self.network.parameters() if p.requires_grad and p.dim() <= 1]
         self.optimizer = torch.optim.AdamW(
@@ -158,30 +120,6 @@ class Trainer:
             return self.rate * (step + 1) / rise
         return self.rate * (0.5 + 0.5 * math.cos(math.pi * (step - rise) / max(1.0, length - rise))) + 1e-6
 
-    def loss(self, examples):
-        """Mean loss of a batch."""
-        if self.ordinal:
-            return self._ordinal_loss(examples)
-        output = self.network(examples.x)
-        if self.bins:
-            values = redshift_cross_entropy(
-                output, examples.z, examples.is_quasar, self.bins["step"], width=self.target_width
-            )
-            return values.mean()
-        count = examples.is_quasar.sum().clamp(min=1)
-        mean, std = self.target["mean"], self.target["std"]
-        return regression_loss(output, examples.z, examples.is_quasar, mean, std).sum() / count
-
-    def _ordinal_loss(self, examples):
-        ramps = self.network.fc2[0](self.network.trunk(examples.x))
-        ramps = ramps[:, : ramps.shape[1] // 2]
-        low, high, weight = (self.ordinal[name] for name in ("low", "high", "weight"))
-        mean, std = self.target["mean"], self.target["std"]
-        output = (low + (high - low) * ramps.clamp(0, 1).mean(1, keepdim=True) - mean) / std
-        loss = regression_loss(output, examples.z, examples.is_quasar, mean, std)
-        loss = loss + weight * ordinal_loss(ramps, examples.z, examples.is_quasar, low, high)
-        return loss.sum() / examples.is_quasar.sum().clamp(min=1)
-
     def run(self, *, progress=None, max_seconds=math.inf):
         """Train to the last step, or until time is up; resumable either way.
 
@@ -196,7 +134,7 @@ class Trainer:
             examples = self.source.batch(self.step)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.learning_rate(self.step)
-            loss = self.loss(examples)
+            loss = self.objective.loss(self.network, examples)
             if not torch.isfinite(loss):
                 raise FloatingPointError(
                     f"loss became {loss.item()} at step {self.step}; resume with a lower rate"
@@ -205,8 +143,7 @@ class Trainer:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
             self.optimizer.step()
-            if self.ordinal:
-                _tie_ramps(self.network)
+            self.objective.after_step(self.network)
             self.step += 1
             self._update_average()
             seen, total = seen + len(examples.z), total + loss.item() * len(examples.z)
@@ -238,17 +175,17 @@ class Trainer:
     def evaluate(self, examples, batch_size=256):
         """Metrics of the averaged weights on labelled examples."""
         self.averaged.eval()
-        outputs = torch.cat([self.averaged(x) for x in examples.x.split(batch_size)])
+        parts = [self.objective.estimate(self.averaged, x) for x in examples.x.split(batch_size)]
+        z = torch.cat([part[0] for part in parts])
         quasar = examples.is_quasar
-        z = point_estimate(outputs, **({"step": self.bins["step"]} if self.bins else self.target))
         metrics = redshift_metrics(
             z[quasar].double().cpu().numpy(), examples.z[quasar].double().cpu().numpy()
         )
-        if self.bins:
-            other = outputs.log_softmax(1)[:, -1].exp()
-            metrics["completeness"] = float((other[quasar] < 0.5).float().mean())
+        if parts[0][1] is not None:
+            called = torch.cat([part[1] for part in parts]) > 0.5
+            metrics["completeness"] = float(called[quasar].float().mean())
             if (~quasar).any():
-                metrics["rejection"] = float((other[~quasar] > 0.5).float().mean())
+                metrics["rejection"] = float((~called[~quasar]).float().mean())
         return metrics
 
     def _record(self, **values):

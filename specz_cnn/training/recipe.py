@@ -15,9 +15,7 @@ import numpy as np
 import torch
 
 from specz_cnn.io.grid import ModelGrid
-from specz_cnn.models.preprocess import standardise
-from specz_cnn.models.rnet import RNet, RNetPZ
-from specz_cnn.models.rnet_e import RNetE
+from specz_cnn.models.network import architectures
 from specz_cnn.simulate import SimulationConfig, Simulator
 from specz_cnn.training.loop import Trainer
 from specz_cnn.training.shards import read_shards
@@ -25,7 +23,6 @@ from specz_cnn.training.sources import Examples, MixedSource, ShardSource, Simul
 
 __all__ = ["Recipe", "build_trainer", "packaged_recipes", "read_recipe"]
 
-_NETWORKS = {"RNet": RNet, "RNetPZ": RNetPZ, "RNetE": RNetE}
 _TABLES = {"model", "simulation", "training", "real", "start", "validation"}
 _VALIDATION_SEED = 987_654_321
 
@@ -47,10 +44,15 @@ class Recipe:
         """The model grid."""
         return ModelGrid(**self.model.get("grid", {}))
 
+    @property
+    def architecture(self):
+        """The class of the network."""
+        return architectures()[self.model["architecture"]]
+
     def build_network(self):
         """The network with random weights, from the recipe's seed."""
         torch.manual_seed(self.training.get("seed", 0))
-        return _NETWORKS[self.model["architecture"]](**self.model.get("arguments", {}))
+        return self.architecture(**{"n_pixels": self.grid.n_pixels, **self.model.get("arguments", {})})
 
 
 def packaged_recipes():
@@ -80,8 +82,8 @@ def read_recipe(path):
     extra = set(tables) - _TABLES
     if extra:
         raise ValueError(f"{path}: unknown tables {sorted(extra)}")
-    if tables.get("model", {}).get("architecture") not in _NETWORKS:
-        raise ValueError(f"{path}: [model] architecture must be one of {sorted(_NETWORKS)}")
+    if tables.get("model", {}).get("architecture") not in architectures():
+        raise ValueError(f"{path}: [model] architecture must be one of {list(architectures())}")
     simulation = SimulationConfig.from_dict(tables.pop("simulation", {}))
     return Recipe(simulation=simulation, text=text, **tables)
 
@@ -106,7 +108,7 @@ def build_trainer(recipe, data, directory, *, device="cpu", noise_keep=None):
     """
     settings = dict(recipe.training)
     batch_size, seed = settings.pop("batch_size"), settings.pop("seed", 0)
-    network = recipe.build_network()
+    network, preprocess = recipe.build_network(), recipe.architecture.preprocess
     if recipe.start:
         start_from(network, recipe.start)
     if noise_keep is None:
@@ -118,20 +120,20 @@ def build_trainer(recipe, data, directory, *, device="cpu", noise_keep=None):
     n_real = real.pop("per_batch", 0)
     sources = []
     if n_real < batch_size:
-        sources.append(SimulatedSource(simulator, batch_size - n_real, seed))
+        sources.append(SimulatedSource(simulator, batch_size - n_real, seed, preprocess))
     if n_real:
         shards = real.pop("shards")
-        sources.append(ShardSource(shards, n_real, seed, device=device, **real))
+        sources.append(ShardSource(shards, n_real, seed, preprocess=preprocess, device=device, **real))
     source = sources[0] if len(sources) == 1 else MixedSource(sources)
     made = simulator.draw(recipe.validation.get("n_simulated", 2048), _VALIDATION_SEED)
-    validation = {"simulated": Examples(standardise(made.flux, made.ivar), made.z, made.label == 0)}
+    validation = {"simulated": Examples.of(made, preprocess)}
     if "shards" in recipe.validation:
         flux, ivar, labels = read_shards(recipe.validation["shards"])
         z, quasar = (
             torch.from_numpy(labels["z"].astype(np.float32)),
             torch.from_numpy(labels["is_quasar"].copy()),
         )
-        x = standardise(flux, ivar)
+        x = preprocess(flux, ivar)
         validation["real"] = Examples(x.to(device), z.to(device), quasar.to(device))
     return Trainer(
         network,

@@ -19,11 +19,20 @@ __all__ = ["Examples", "MixedSource", "ShardSource", "SimulatedSource"]
 
 @dataclass(frozen=True)
 class Examples:
-    """A batch ready for a network: ``x`` (n, 2, n_pixels), ``z`` (n,), ``is_quasar`` (n,)."""
+    """A batch ready for a network: ``x``, the input (n, ...), ``z`` (n,), ``is_quasar`` (n,), ``is_bal`` (n,) or None.
+
+    ``is_bal`` is 1 for a quasar with broad absorption lines, 0 for other spectra, NaN where nobody knows.
+    """
 
     x: torch.Tensor
     z: torch.Tensor
     is_quasar: torch.Tensor
+    is_bal: torch.Tensor | None = None
+
+    @classmethod
+    def of(cls, made, preprocess):
+        """From a `SimulatedBatch`, with the `Network.preprocess` of an architecture."""
+        return cls(preprocess(made.flux, made.ivar), made.z, made.label == 0, made.is_bal.to(made.z))
 
 
 class SimulatedSource:
@@ -34,23 +43,25 @@ class SimulatedSource:
     simulator : Simulator
     batch_size : int
     seed : int
+    preprocess : callable
+        `Network.preprocess` of an architecture.
     blocks : int
         Batches made in one call of the simulator, which is cheaper than one by one.
     """
 
-    def __init__(self, simulator, batch_size, seed, *, blocks=8):
+    def __init__(self, simulator, batch_size, seed, preprocess=standardise, *, blocks=8):
         self.simulator, self.batch_size, self.seed, self.blocks = simulator, batch_size, seed, blocks
-        self._block = None, None
+        self.preprocess, self._block = preprocess, (None, None)
 
     def batch(self, step):
         """The examples of step number ``step``."""
         block, place = divmod(step, self.blocks)
         if self._block[0] != block:
             made = self.simulator.draw(self.batch_size * self.blocks, self.seed * 1_000_003 + block)
-            self._block = block, Examples(standardise(made.flux, made.ivar), made.z, made.label == 0)
+            self._block = block, Examples.of(made, self.preprocess)
         rows = slice(place * self.batch_size, (place + 1) * self.batch_size)
         made = self._block[1]
-        return Examples(made.x[rows], made.z[rows], made.is_quasar[rows])
+        return Examples(made.x[rows], made.z[rows], made.is_quasar[rows], made.is_bal[rows])
 
 
 class ShardSource:
@@ -69,17 +80,29 @@ class ShardSource:
         Largest factor by which the S/N of an example is lowered (log-uniform).
     z_min, z_max : float
         Quasars outside are left out; shifts keep inside.
+    preprocess : callable
+        `Network.preprocess` of an architecture.
     device : str or `torch.device`
     """
 
     def __init__(
-        self, directory, batch_size, seed, *, max_shift=0, max_dimming=1.0, z_min=0.0, z_max=7.1, device="cpu"
+        self,
+        directory,
+        batch_size,
+        seed,
+        *,
+        max_shift=0,
+        max_dimming=1.0,
+        z_min=0.0,
+        z_max=7.1,
+        preprocess=standardise,
+        device="cpu",
     ):
         self.directory = Path(directory)
         info = json.loads((self.directory / "shards.json").read_text())
         self.batch_size, self.seed, self.step = batch_size, seed, info["pixel_step"]
         self.max_shift, self.max_dimming, self.z_min, self.z_max = max_shift, max_dimming, z_min, z_max
-        self.device = torch.device(device)
+        self.device, self.preprocess = torch.device(device), preprocess
         self._flux = [np.load(self.directory / f"{name}-flux.npy", mmap_mode="r") for name in info["shards"]]
         self._ivar = [np.load(self.directory / f"{name}-ivar.npy", mmap_mode="r") for name in info["shards"]]
         labels = [np.load(self.directory / f"{name}-labels.npy") for name in info["shards"]]
@@ -118,9 +141,10 @@ class ShardSource:
                 sigma = np.where(ivar > 0, 1 / np.sqrt(ivar), 0)
             flux = flux + extra * sigma * rng.standard_normal(flux.shape, dtype=np.float32)
             ivar = ivar / factor**2
-        x = standardise(torch.from_numpy(flux), torch.from_numpy(ivar)).to(self.device)
+        x = self.preprocess(torch.from_numpy(flux), torch.from_numpy(ivar)).to(self.device)
         z = torch.from_numpy(z.astype(np.float32)).to(self.device)
-        return Examples(x, z, torch.from_numpy(quasar.copy()).to(self.device))
+        quasar = torch.from_numpy(quasar.copy()).to(self.device)
+        return Examples(x, z, quasar, torch.where(quasar, torch.nan, torch.zeros_like(z)))
 
 
 def _shift_rows(values, shift):
@@ -140,4 +164,5 @@ class MixedSource:
     def batch(self, step):
         """The examples of step number ``step``."""
         parts = [source.batch(step) for source in self.sources]
-        return Examples(*(torch.cat([getattr(p, name) for p in parts]) for name in ("x", "z", "is_quasar")))
+        names = ("x", "z", "is_quasar", "is_bal")
+        return Examples(*(torch.cat([getattr(part, name) for part in parts]) for name in names))

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from specz_cnn.models import RNetE
-from specz_cnn.training.loop import Trainer, point_estimate, redshift_metrics
+from specz_cnn.models import RNet, RNetE
+from specz_cnn.models.losses import ordinal_loss, point_estimate, redshift_cross_entropy, regression_loss
+from specz_cnn.training.loop import Trainer, redshift_metrics
 from specz_cnn.training.sources import Examples
-from specz_cnn.training.targets import ordinal_loss, redshift_cross_entropy, regression_loss
 
 N_PIXELS, N_BINS, STEP = 96, 80, 0.004
 
@@ -192,6 +192,8 @@ def test_metrics():
 
 class TinyRegressor(torch.nn.Module):
     """The dense end of the published RNet behind one small convolution."""
+
+    objective = RNet.objective
 
     def __init__(self):
         super().__init__()
