@@ -12,11 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-<<<<<<< HEAD
 from specz_cnn.io.whole import write_whole
-from specz_cnn.training.targets import ordinal_loss, redshift_cross_entropy, regression_loss
-=======
->>>>>>> 9622ea2 (Architecture is data: input, output and training belong to each network's own module)
 from specz_cnn.velocity import nmad, velocity_difference
 
 __all__ = ["Trainer", "redshift_metrics"]
