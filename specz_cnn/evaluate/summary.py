@@ -58,7 +58,8 @@ class Evaluation:
         and what chance allows (``pit_distance``, ``pit_limit``), the mean ``confidence`` and the fraction
         that is ``right``.
     reliability : `~astropy.table.QTable`
-        Stated confidence against the fraction right, by bins of confidence.
+        Stated confidence against the fraction right, by bins of confidence, of quasars, galaxies and stars: a
+        confidence is the probability that it is a quasar and its redshift right.
     classification : `~astropy.table.QTable`
         Completeness and purity of ``p_qso >= threshold``: ``all``, against each class alone, and by S/N.
     distribution : `~astropy.table.QTable`
@@ -194,7 +195,7 @@ def evaluate(
     return Evaluation(
         redshifts=_redshift_table(quasars, samples),
         calibration=_calibration_table(quasars, samples),
-        reliability=_reliability_table(quasars),
+        reliability=_reliability_table(quasars, classified),
         classification=_classification_table(classified, threshold),
         distribution=_distribution_table(quasars),
         outliers=_outlier_table(quasars),
@@ -322,8 +323,15 @@ def _right(rows):
     return np.nan_to_num(np.abs(np.asarray(rows["dv"])), nan=np.inf) <= OUTLIER_VELOCITY
 
 
-def _reliability_table(rows):
-    stated = reliability(rows["confidence"], _right(rows), weights=np.asarray(rows["weight"]))
+def _reliability_table(quasars, classified):
+    """Stated confidence against the fraction right; a redshift of what is no quasar is wrong."""
+    others = classified[np.asarray(classified["cls"] != "QSO")]
+    confidence, weight = (
+        np.concatenate([np.asarray(part[name], dtype=float) for part in (quasars, others)])
+        for name in ("confidence", "weight")
+    )
+    right = np.concatenate([_right(quasars), np.zeros(len(others), dtype=bool)])
+    stated = reliability(confidence, right, weights=weight)
     names = [name for name, value in stated.items() if np.ndim(value)]
     table = QTable({name: stated[name] for name in names})
     table.meta |= {name: stated[name] for name in stated if name not in names}

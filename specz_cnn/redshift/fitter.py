@@ -248,8 +248,10 @@ class Fitter:
             z_check, check = other.z, self._check.info.name
             agree = (np.abs(np.log1p(own.z) - np.log1p(z_check)) < RIGHT).astype(float)
             agree[~np.isfinite(z_check)] = np.nan
-        confidence = confidence_of(own.score, self.info.calibration, agree=agree, check=check, number=number)
         p_qso = own.p_qso if other is None or not number else other.p_qso
+        # A star may have lines that fit one redshift only: of a quasar's redshift it is no less wrong.
+        right = confidence_of(own.score, self.info.calibration, agree=agree, check=check, number=number)
+        confidence = certainty(right, p_qso)
         values = {name: getattr(own, name) for name in ("z", "z_err", "z_lo", "z_hi", "z_second", "p_second")}
         values |= {"confidence": confidence, "p_qso": p_qso, "z_check": z_check}
         return values, self._flags(own, other, confidence, p_qso, agree), own
@@ -267,12 +269,10 @@ class Fitter:
             at_limit |= has_say & ((u_check > high + _LIMIT_MARGIN) | (u_check < low - _LIMIT_MARGIN))
         # Comparisons with NaN, where a model cannot tell, raise no flag.
         not_quasar = p_qso < limits["p_qso"]
-        # What is called a star has been warned of already; its flags tell whether its lines fit one redshift only.
-        sure = np.where(not_quasar, confidence, certainty(confidence, own.p_qso))
         raised = {
             RedshiftFlag.SMALL_DELTA: own.delta < limits["delta"],
             RedshiftFlag.Z_FITLIMIT: at_limit,
-            RedshiftFlag.LOW_CONFIDENCE: sure < limits["confidence"],
+            RedshiftFlag.LOW_CONFIDENCE: confidence < limits["confidence"],
             RedshiftFlag.NOT_QSO: not_quasar,
             RedshiftFlag.MODELS_DISAGREE: disagree,
         }

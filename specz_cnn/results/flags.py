@@ -87,8 +87,8 @@ FLAGS = (
         24,
         "LOW_CONFIDENCE",
         "The calibrated probability of being a quasar with this redshift is low.",
-        "The confidence, the calibrated probability that the redshift is right within 3000 km/s if the object is a quasar, "
-        "times p_qso is below the model's threshold (where NOT_QSO is raised, the confidence alone). The threshold was "
+        "The confidence, the calibrated probability that this is a quasar and its redshift right within 3000 km/s, is "
+        "below the model's threshold. The threshold was "
         "chosen on held-out spectra so that of those without a flag at most one in a thousand is wrong, and at most one "
         "in a thousand stars, galaxies and sky spectra is left.",
     ),

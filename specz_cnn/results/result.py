@@ -33,11 +33,12 @@ class RedshiftResult:
     z_lo, z_hi : float
         Calibrated bounds of the central 68 % of the best peak; not always symmetric about ``z``.
     confidence : float
-        Calibrated probability that the redshift is right within 3000 km/s, given that the object is a quasar.
+        Calibrated probability that it is a quasar and its redshift right within 3000 km/s.
     p_qso : float
         Calibrated probability that it is a quasar.
     z_second, p_second : float
-        The best redshift farther than 6000 km/s from ``z``, and the probability within 3000 km/s of it.
+        The best redshift farther than 6000 km/s from ``z``, and the probability within 3000 km/s of it, given that the
+        object is a quasar.
     z_check : float
         Redshift by the cross-check model; NaN without one.
     snr : float

@@ -40,7 +40,7 @@ def survey():
     measured[[20, 30]], flags[20], measured[40], flags[40] = [6.5, 6.0], 1 << 24, np.nan, 1 << 9
     second = np.full(n, 1.0)
     second[30] = z[30]
-    confidence = np.full(n, 0.995)
+    confidence = np.where(cls == "QSO", 0.995, 0.04)
     confidence[20], confidence[40] = 0.2, np.nan
     results = Table(
         {

@@ -227,3 +227,12 @@ def test_import_is_light():
         "import sys, specz_cnn.evaluate as e; sys.exit('torch' in sys.modules or 'astroquery' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_confident_star_counts_against_the_confidence(matched, evaluation):
+    """The confidence is judged on stars and galaxies, too, whose redshifts are no quasar's."""
+    assert evaluation.reliability["right"][evaluation.reliability["low"] < 0.05][0] == 0
+    sure = matched.copy()
+    sure["confidence"][np.asarray(sure["cls"] == "STAR")] = 0.995
+    before, after = (row(judged.reliability, low=0.99) for judged in (evaluation, evaluate(sure)))
+    assert before["right"] > 0.99 and after["right"] < 0.9

@@ -249,7 +249,10 @@ NAMES = {
     "confidence": ((made_up(0.4, score=1.0), made_up(0.4)), RedshiftFlag.LOW_CONFIDENCE),
     "runner-up": ((made_up(0.4, p_second=0.6), made_up(0.4)), RedshiftFlag.SMALL_DELTA),
     "perhaps a star": ((made_up(0.4, p_qso_logit=1.0), made_up(0.4)), RedshiftFlag.LOW_CONFIDENCE),
-    "star": ((made_up(0.4, p_qso_logit=-1.0), made_up(0.4)), RedshiftFlag.NOT_QSO),
+    "star": (
+        (made_up(0.4, p_qso_logit=-1.0), made_up(0.4)),
+        RedshiftFlag.NOT_QSO | RedshiftFlag.LOW_CONFIDENCE,
+    ),
     "disagree": ((made_up(0.4), made_up(0.5)), RedshiftFlag.MODELS_DISAGREE),
     "nearly": ((made_up(0.4), made_up(0.4 + 0.9 * 1.4 * 3000 / C)), RedshiftFlag(0)),
     "hopeless check": ((made_up(0.4), made_up(0.5, score=-2.0)), RedshiftFlag(0)),
@@ -276,6 +279,8 @@ def test_rules_of_the_flags(name, tmp_path, paths, monkeypatch):
     )
     batch = fitter.fit([prepare(read_arrays(paths[0]), fitter.grid)])
     assert RedshiftFlag(int(batch.columns["flags"][0])) == expected
+    # However sure of its lines, a redshift is no more probable to be a quasar's than the spectrum is.
+    assert not batch.columns["confidence"][0] > batch.columns["p_qso"][0]
 
 
 def test_flags_about_the_data(models, paths):
