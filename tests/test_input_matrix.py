@@ -389,7 +389,7 @@ def test_containers_give_a_row_for_each_spectrum(path, name):
     table = fit_redshifts_cnn(make(path), device="cpu")
     assert len(table) == n_rows
     assert (np.abs(table["z"] - Z) < 0.01).all() and (table["error"] == "").all()
-    assert table.colnames[:7] == ["file", "plate", "mjd", "fiber", "ra", "dec", "z"]
+    assert table.colnames[:7] == ["file", "plate", "mjd", "fiber", "id", "ra", "dec"]
 
 
 @pytest.mark.parametrize("name", ["Spectrum", "path", "path as text", "arrays"])

@@ -27,6 +27,8 @@ class SpectrumArrays:
         Path of the file, as it was given.
     plate, mjd, fiber : int
         The SDSS name of the observation.
+    id : str
+        The survey's name of the spectrum: ``"PLATE-MJD-FIBER"`` for SDSS, TARGETID for DESI and so on.
     ra, dec : float
         Position in degrees (ICRS).
     z_pipe, z_pipe_err : float
@@ -35,6 +37,8 @@ class SpectrumArrays:
         Its class: STAR, GALAXY or QSO.
     zwarning_pipe : int
         Its warning bits (ZWARNING).
+    note : str
+        What was done to the spectrum when it was read.
     """
 
     loglam: np.ndarray
@@ -44,12 +48,14 @@ class SpectrumArrays:
     plate: int = -1
     mjd: int = -1
     fiber: int = -1
+    id: str = ""
     ra: float = np.nan
     dec: float = np.nan
     z_pipe: float = np.nan
     z_pipe_err: float = np.nan
     class_pipe: str = ""
     zwarning_pipe: int = -1
+    note: str = ""
 
     @property
     def identity(self):

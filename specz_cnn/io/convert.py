@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from astropy import units as u
 from astropy.nddata import InverseVariance, StdDevUncertainty, VarianceUncertainty
 
 from specz_cnn.io.arrays import SpectrumArrays
+from specz_cnn.io.layout import known_name, whole_number
+from specz_cnn.io.units import air_to_vacuum, wavelength_power
 
-__all__ = ["arrays_from_spectrum", "split_spectrum"]
+__all__ = ["IN_AIR", "arrays_from_spectrum", "medium_of", "medium_of_header", "split_spectrum"]
 
-# Units of flux density by what it is per: the power of the wavelength that turns it into energy per wavelength.
-_PER_WAVELENGTH_POWER = (
-    (u.erg / u.s / u.AA, 0),
-    (u.erg / u.s / u.Hz, -2),
-    (u.photon / u.s / u.AA, -1),
-    (u.photon / u.s / u.Hz, -3),
-)
-_AREAS = (u.dimensionless_unscaled, u.cm**-2, u.cm**-2 / u.sr, u.sr**-1)
+#: Note of spectra whose wavelengths were those in air.
+IN_AIR = "wavelengths converted from air to vacuum"
 
 _SAFE = 1e-6, 1e6  # typical flux that needs no scaling to be squared in single precision
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def arrays_from_spectrum(spectrum):
+def arrays_from_spectrum(spectrum, *, air=None):
     """Convert a one-dimensional spectrum.
 
     The spectral axis may be wavelength, frequency, energy or wavenumber, ascending or descending, and is taken as
-    observed and in vacuum.  Flux per frequency, and photons, become energy per wavelength; any other unit is taken as
-    it is, and the scale of very small or large numbers is removed.  Masked pixels, and those with values that are not
-    finite, get no weight; without an uncertainty the noise is estimated from the scatter of neighbouring pixels.
+    observed.  Wavelengths in air become those in vacuum where the spectrum says that they are.  Flux per frequency or
+    energy, nu F_nu, and photons become energy per wavelength; counts and numbers without unit are taken as such, any
+    other unit is refused; the scale of very small or large numbers is removed.  Masked pixels (of the spectrum, its
+    flux or its uncertainty), and those with values that are not finite, get no weight; without an uncertainty the noise
+    is estimated from the scatter of neighbouring pixels.
 
     Parameters
     ----------
     spectrum : `~specutils.Spectrum`
         Not changed.
+    air : bool, optional
+        Whether wavelengths are those in air.  By default what `medium_of` finds, and vacuum where nothing says.
 
     Returns
     -------
@@ -45,24 +47,27 @@ def arrays_from_spectrum(spectrum):
     ------
     ValueError
         If the spectrum is not one-dimensional, its axis is no wavelength, its wavelengths neither ascend nor descend, or
-        its flux is complex or in magnitudes.
+        its flux is complex, in magnitudes, or in a unit that is no flux.
 
     Notes
     -----
-    The mask of a spectrum read by the loader "SDSS-III/IV spec" of specutils is not used: it marks every pixel with
-    any bit of the AND mask, which can be the whole of a good spectrum.  There the inverse variance, which is zero for
-    bad pixels, is the survey's own rule.
+    The masks of spectra read by the loaders "SDSS-III/IV spec", "SDSS-V spec", "SDSS-I/II spSpec" and "SDSS spPlate" of
+    specutils are not used: they mark every pixel with any bit, which can be the whole of a good spectrum.  There the
+    error or inverse variance, which is zero for bad pixels, is the survey's own rule.
     """
     unit = spectrum.flux.unit
     if np.iscomplexobj(spectrum.flux):
         raise ValueError("the flux is complex")
-    if unit.is_equivalent(u.mag):
-        raise ValueError(f"a flux in {unit} is logarithmic; convert it to a flux density")
+    power = wavelength_power(unit)
+    hidden = _hidden(spectrum.flux)
     flux = np.asarray(spectrum.flux.value, dtype=np.float64)
     if flux.ndim != 1:
         raise ValueError(f"one spectrum is one-dimensional, this one has shape {flux.shape}")
     wavelength = _wavelength(spectrum.spectral_axis)
-    good = np.isfinite(flux)
+    in_air = medium_of(spectrum) == "air" if air is None else air
+    if in_air:
+        wavelength = air_to_vacuum(wavelength)
+    good = np.isfinite(flux) & ~hidden
     if spectrum.mask is not None and not _is_built_in_sdss(spectrum):
         good &= ~np.broadcast_to(np.asarray(spectrum.mask, dtype=bool), flux.shape)
     typical = np.median(np.abs(flux[good])) if good.any() else 1.0
@@ -70,7 +75,6 @@ def arrays_from_spectrum(spectrum):
     flux = flux / scale
     ivar = _inverse_variance(spectrum.uncertainty, unit, flux, good, scale)
     good &= (ivar > 0) & np.isfinite(ivar)
-    power = _wavelength_power(unit)
     factor = (wavelength / 5000.0) ** power if power else np.ones_like(wavelength)
     order = slice(None) if wavelength.size < 2 or wavelength[1] > wavelength[0] else slice(None, None, -1)
     # Bad pixels are zero, so that nothing downstream meets a NaN.
@@ -81,7 +85,60 @@ def arrays_from_spectrum(spectrum):
         flux=np.clip(flux, -_LARGEST, _LARGEST).astype(np.float32)[order],
         ivar=np.minimum(ivar, _LARGEST).astype(np.float32)[order],
         **_identity(spectrum.meta),
+        note=IN_AIR if in_air else "",
     )
+
+
+def medium_of(spectrum):
+    """Whether wavelengths are in air or in vacuum, as far as a spectrum says.
+
+    Parameters
+    ----------
+    spectrum : `~specutils.Spectrum`
+
+    Returns
+    -------
+    {"air", "vacuum", None}
+        By ``meta["medium"]``; the keywords VACUUM and AIRORVAC of a header in ``meta``; or the type of the axis, AWAV
+        for air, in that header or the WCS.
+    """
+    meta = spectrum.meta if isinstance(spectrum.meta, Mapping) else {}
+    if meta.get("medium") in ("air", "vacuum"):
+        return meta["medium"]
+    header = meta.get("header")
+    header = header if hasattr(header, "get") else {}
+    medium = medium_of_header(header)
+    if medium is None and str(_ctype(getattr(spectrum, "wcs", None))).upper().startswith("AWAV"):
+        return "air"
+    return medium
+
+
+def medium_of_header(header):
+    """The medium of wavelengths that a FITS header states: "air", "vacuum" or None."""
+    vacuum = header.get("VACUUM")
+    if vacuum is not None and str(vacuum).strip().upper() in ("F", "FALSE", "0", "NO"):
+        return "air"
+    if vacuum is not None and str(vacuum).strip().upper() in ("T", "TRUE", "1", "YES"):
+        return "vacuum"
+    stated = str(header.get("AIRORVAC", "")).strip().lower()
+    if stated.startswith(("air", "vac")):
+        return "air" if stated.startswith("air") else "vacuum"
+    types = [str(header.get(f"CTYPE{axis}", "")).upper() for axis in (1, 2, 3)]
+    return "air" if any(name.startswith("AWAV") for name in types) else None
+
+
+def _ctype(wcs):
+    """Type of the first axis of a WCS of astropy; the generalised ones of specutils have none."""
+    try:
+        return wcs.wcs.ctype[0]
+    except (AttributeError, IndexError, TypeError):
+        return ""
+
+
+def _hidden(values):
+    """Mask of masked values, whichever of numpy's and astropy's classes they are."""
+    mask = getattr(values, "mask", False)
+    return np.broadcast_to(np.asarray(mask, dtype=bool), np.shape(values))
 
 
 def split_spectrum(spectra):
@@ -136,14 +193,11 @@ def _rows(flux, uncertainty, mask, axis_of, meta, spectral_index):
     errors = (
         None
         if uncertainty is None
-        else to_last(np.broadcast_to(uncertainty.array, np.shape(uncertainty.array)))
+        else to_last(np.broadcast_to(uncertainty.array, np.shape(uncertainty.array), subok=True))
     )
     mask = None if mask is None else to_last(np.asarray(mask))
     for number, index in enumerate(np.ndindex(shape)):
-        own = {
-            key: value[number] if isinstance(value, list | tuple) and len(value) == np.prod(shape) else value
-            for key, value in (meta or {}).items()
-        }
+        own = _own_meta(meta, number, int(np.prod(shape)))
         yield Spectrum(
             flux=flux[index],
             spectral_axis=axis_of(index),
@@ -151,6 +205,18 @@ def _rows(flux, uncertainty, mask, axis_of, meta, spectral_index):
             mask=None if mask is None else mask[index],
             meta=own,
         )
+
+
+def _own_meta(meta, number, total):
+    """Meta of one of many spectra: its item of lists that have one for each; SpectrumCollection makes a list of metas."""
+    if isinstance(meta, list | tuple):
+        meta = meta[number] if len(meta) == total else {}
+    if not isinstance(meta, Mapping):
+        return {}
+    return {
+        key: value[number] if isinstance(value, list | tuple) and len(value) == total else value
+        for key, value in meta.items()
+    }
 
 
 def _wavelength(axis):
@@ -167,15 +233,6 @@ def _wavelength(axis):
     return wavelength
 
 
-def _wavelength_power(unit):
-    """Power of the wavelength that turns a flux in this unit into energy per wavelength; 0 if it is no flux density."""
-    for area in _AREAS:
-        for reference, power in _PER_WAVELENGTH_POWER:
-            if unit.is_equivalent(reference * area):
-                return power
-    return 0
-
-
 def _inverse_variance(uncertainty, unit, flux, good, scale):
     """Inverse variance of a flux that was divided by a scale, 0 where it is unknown."""
 
@@ -185,6 +242,7 @@ def _inverse_variance(uncertainty, unit, flux, good, scale):
     if kind is None or uncertainty.array is None:
         return estimate_ivar(flux, good)
     unit_power, power = known[kind]
+    good &= ~np.broadcast_to(_hidden(uncertainty.array), flux.shape)
     values = np.broadcast_to(np.asarray(uncertainty.array, dtype=np.float64), flux.shape)
     if uncertainty.unit is not None:
         try:
@@ -200,40 +258,43 @@ def _inverse_variance(uncertainty, unit, flux, good, scale):
 
 
 def _is_built_in_sdss(spectrum):
-    """Whether specutils' own loader made this: the primary header of an SDSS file is all that it keeps in meta."""
-    header = (spectrum.meta or {}).get("header")
-    if header is None or "and_mask" in spectrum.meta or not isinstance(spectrum.uncertainty, InverseVariance):
+    """Whether one of specutils' own loaders made this: the primary header of an SDSS file is all they keep in meta."""
+    meta = spectrum.meta if isinstance(spectrum.meta, Mapping) else {}
+    header = meta.get("header")
+    kept = isinstance(spectrum.uncertainty, InverseVariance | StdDevUncertainty)
+    if not hasattr(header, "get") or "and_mask" in meta or not kept:
         return False
-    return all(key in header for key in ("PLATEID", "FIBERID", "TELESCOP")) and "SDSS" in str(
-        header["TELESCOP"]
-    )
+    return "SDSS" in str(header.get("TELESCOP", "")) and "VERS2D" in header
 
 
 def _identity(meta):
     """Fields of SpectrumArrays that a spectrum's meta knows, ours or that of the built-in loader."""
-    meta = meta or {}
+    meta = meta if isinstance(meta, Mapping) else {}
     header = meta.get("header")
     header = header if hasattr(header, "get") else {}
     sources = {
         "file": (str, meta.get("file")),
-        "plate": (int, meta.get("plate", header.get("PLATEID"))),
-        "mjd": (int, meta.get("mjd", header.get("MJD"))),
-        "fiber": (int, meta.get("fiber", header.get("FIBERID"))),
+        "plate": (whole_number, meta.get("plate", header.get("PLATEID"))),
+        "mjd": (whole_number, meta.get("mjd", header.get("MJD"))),
+        "fiber": (whole_number, meta.get("fiber", header.get("FIBERID"))),
+        "id": (str, meta.get("id", meta.get("targetid"))),
         "ra": (float, meta.get("ra", header.get("PLUG_RA"))),
         "dec": (float, meta.get("dec", header.get("PLUG_DEC"))),
         "z_pipe": (float, meta.get("z")),
         "z_pipe_err": (float, meta.get("z_err")),
         "class_pipe": (str, meta.get("class")),
-        "zwarning_pipe": (int, meta.get("zwarning")),
+        "zwarning_pipe": (whole_number, meta.get("zwarning")),
     }
     identity = {}
     for name, (convert, value) in sources.items():
+        if value is None or value is np.ma.masked:
+            continue
         try:
             identity[name] = convert(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
-        if value is None:
-            del identity[name]
+    if "id" not in identity:
+        identity["id"] = known_name(identity)
     return identity
 
 

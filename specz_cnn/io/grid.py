@@ -22,6 +22,9 @@ LATTICE_STEP = 1e-4
 # float32, which near log10(lambda) = 4 resolves 2.4e-7, or 0.0024 pixels.
 _LATTICE_TOLERANCE = 0.02
 
+# A step this many times as wide as the usual ones, a quantile of so many on either side, is a gap.
+_GAP_FACTOR, _GAP_QUANTILE, _GAP_WINDOW = 2.5, 0.6, 10
+
 _LARGEST_LOGLAM = (
     100.0  # no spectrum reaches this; far beyond, lattice indices would not be integers any more
 )
@@ -42,6 +45,39 @@ def pixel_edges(centres):
     """
     middle = 0.5 * (centres[1:] + centres[:-1])
     return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
+
+
+def find_gaps(loglam, least):
+    """Where pixels are missing, not masked: cut out, or between two arms.
+
+    A step between neighbouring pixels is a gap if it is several times as wide as those on either side of it, and wide
+    enough to matter.
+
+    Parameters
+    ----------
+    loglam : `~numpy.ndarray`, shape (n,)
+        Pixel centres, strictly ascending.
+    least : float
+        Narrower steps are never gaps.
+
+    Returns
+    -------
+    gaps : `~numpy.ndarray` of int
+        Pixels are missing between ``gaps`` and ``gaps + 1``.
+    usual : `~numpy.ndarray`, shape (n - 1,)
+        The step that is usual around each step; only made where there is a gap.
+    """
+    step = np.diff(loglam)
+    none = np.empty(0, dtype=np.int64)
+    if step.size < 2 or not (step > least).any():
+        return none, step
+    # A quantile above the median: where the orders of an echelle are interleaved, steps are narrow and wide in turn.
+    size = min(_GAP_WINDOW, step.size - 1)
+    padded = np.concatenate([np.zeros(size), step, np.zeros(size)])
+    windows = np.quantile(np.lib.stride_tricks.sliding_window_view(padded, size), _GAP_QUANTILE, axis=1)
+    # Usual on one side is enough: the arms of an instrument differ.
+    usual = np.maximum(windows[: step.size], windows[size + 1 :])
+    return np.flatnonzero((step > least) & (step > _GAP_FACTOR * usual)), usual
 
 
 @dataclass(frozen=True)
@@ -158,11 +194,14 @@ class ModelGrid:
         if not np.diff(loglam).min() > 0:
             raise ValueError("wavelengths must ascend strictly")
         edges = pixel_edges(loglam)
+        gaps, usual = find_gaps(loglam, self.factor * LATTICE_STEP)
+        if gaps.size:
+            edges, values = _leave_out(loglam, edges, gaps, usual, values)
         # Each input pixel meets a run of grid pixels; walk the union of both sets of edges.
         inner = self.edges[(self.edges > edges[0]) & (self.edges < edges[-1])]
         union = np.union1d(edges, inner)
         middle = 0.5 * (union[1:] + union[:-1])
-        source = np.clip(np.searchsorted(edges, middle) - 1, 0, loglam.size - 1)
+        source = np.clip(np.searchsorted(edges, middle) - 1, 0, edges.size - 2)
         target = np.searchsorted(self.edges, middle) - 1
         fraction = np.diff(union) / np.diff(edges)[source]
         inside = (target >= 0) & (target < self.n_pixels)
@@ -172,3 +211,20 @@ class ModelGrid:
     def to_dict(self):
         """The three integers that define the grid, for metadata."""
         return {"start": self.start, "factor": self.factor, "n_pixels": self.n_pixels}
+
+
+def _leave_out(loglam, edges, gaps, usual, values):
+    """Edges and values with an empty pixel in place of each gap; the pixels beside it are as wide as is usual there."""
+    half = 0.5 * usual[gaps]
+    left, right = loglam[gaps] + half, loglam[gaps + 1] - half
+    # The usual step may be that of the other arm: never more than a third of the gap.
+    third = (loglam[gaps + 1] - loglam[gaps]) / 3
+    left, right = np.minimum(left, loglam[gaps] + third), np.maximum(right, loglam[gaps + 1] - third)
+    edges = np.insert(edges, gaps + 2, right)
+    edges[gaps + 1 + np.arange(gaps.size)] = left
+    # A first or last pixel that stands alone has got the width of the gap on its other side, too.
+    if gaps[0] == 0:
+        edges[0] = loglam[0] - half[0]
+    if gaps[-1] == loglam.size - 2:
+        edges[-1] = loglam[-1] + half[-1]
+    return edges, tuple(np.insert(value, gaps + 1, 0.0) for value in values)

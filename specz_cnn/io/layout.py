@@ -22,7 +22,7 @@ from astropy.io import fits
 
 from specz_cnn.io.arrays import SpectrumArrays
 from specz_cnn.io.bitmask import bad_pixels, mask_bits
-from specz_cnn.io.names import parse_file_name
+from specz_cnn.io.names import parse_file_name, spec_name
 
 __all__ = [
     "COADD_COLUMNS",
@@ -30,12 +30,14 @@ __all__ = [
     "SPECOBJ_COLUMNS",
     "SpecLiteError",
     "identity_from",
+    "known_name",
     "make_arrays",
     "open_spec_lite",
     "read_arrays_astropy",
     "read_columns",
     "read_specobj",
     "to_text",
+    "whole_number",
 ]
 
 #: Columns without which a table is not a coadded spectrum.
@@ -44,6 +46,9 @@ COADD_COLUMNS = ("flux", "loglam", "ivar")
 SPECOBJ_COLUMNS = ("class", "z", "z_err", "zwarning")
 #: Columns of that row that :func:`identity_from` uses.
 IDENTITY_COLUMNS = (*SPECOBJ_COLUMNS, "plate", "mjd", "fiberid", "plug_ra", "plug_dec", "ra", "dec")
+
+# In the names of SDSS-V the third number is not a fibre but that of a catalogue, and longer.
+_LARGEST_FIBER = 9999
 
 # No compression that a FITS reader undoes makes real data this much smaller; gzip cannot.
 _MAX_COMPRESSION = 1100
@@ -372,14 +377,32 @@ def _check_tail(hdulist, path):
             raise SpecLiteError(path, "truncated in the header of an HDU")
 
 
+def whole_number(value):
+    """An integer that tables can hold.
+
+    Raises
+    ------
+    TypeError, ValueError, OverflowError
+        If the value is none, or needs more than 32 bits.
+    """
+    number = int(value)
+    if abs(number) > _MAX_INTEGER:
+        raise OverflowError(f"{number} needs more than 32 bits")
+    return number
+
+
+def known_name(identity):
+    """The name of an SDSS spectrum, ``PLATE-MJD-FIBER``; empty where a number is not known."""
+    numbers = [identity.get(name, -1) for name in ("plate", "mjd", "fiber")]
+    return spec_name(*numbers) if min(numbers) > 0 else ""
+
+
 def _number(convert, value, unknown):
     """A number of a header or table, which may also be a string, empty or absent."""
     try:
-        number = convert(value)
+        return convert(value)
     except (TypeError, ValueError, OverflowError):
         return unknown
-    # Tables hold integers of 32 bits; what is larger comes from damage.
-    return unknown if convert is int and abs(number) > _MAX_INTEGER else number
 
 
 def identity_from(path, header, row):
@@ -399,7 +422,10 @@ def identity_from(path, header, row):
     dict
         The fields of :class:`~specz_cnn.io.SpectrumArrays` other than its arrays.
     """
-    named = dict(zip(("plate", "mjd", "fiber"), parse_file_name(str(path)) or (), strict=False))
+    numbers = parse_file_name(str(path))
+    named, own = dict(zip(("plate", "mjd", "fiber"), numbers or (), strict=False)), ""
+    if numbers and numbers[2] > _LARGEST_FIBER:
+        named, own = {"mjd": named["mjd"]}, "-".join(map(str, numbers))
     sources = {
         "plate": (row.get("plate"), header.get("PLATEID"), named.get("plate")),
         "mjd": (row.get("mjd"), header.get("MJD"), named.get("mjd")),
@@ -407,7 +433,7 @@ def identity_from(path, header, row):
     }
     identity = {"file": str(path)}
     for name, values in sources.items():
-        numbers = (_number(int, value, -1) for value in values)
+        numbers = (_number(whole_number, value, -1) for value in values)
         identity[name] = next((number for number in numbers if number > 0), -1)
     for name, plug in (("ra", "plug_ra"), ("dec", "plug_dec")):
         values = (row.get(plug), row.get(name), header.get(plug.upper()))
@@ -416,7 +442,8 @@ def identity_from(path, header, row):
     identity["z_pipe"] = _number(float, row.get("z"), np.nan)
     identity["z_pipe_err"] = _number(float, row.get("z_err"), np.nan)
     identity["class_pipe"] = to_text(row.get("class", ""))
-    identity["zwarning_pipe"] = _number(int, row.get("zwarning"), -1)
+    identity["zwarning_pipe"] = _number(whole_number, row.get("zwarning"), -1)
+    identity["id"] = own or known_name(identity)
     return identity
 
 

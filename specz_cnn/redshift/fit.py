@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import sys
 import warnings
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,7 +20,7 @@ from tqdm import tqdm
 from specz_cnn.io import SpectrumArrays, read_arrays
 from specz_cnn.io.convert import arrays_from_spectrum, split_spectrum
 from specz_cnn.redshift.fitter import RESULTS, Fitter
-from specz_cnn.redshift.prepare import Prepared, error_text, prepare, prepare_path
+from specz_cnn.redshift.prepare import Prepared, error_text, prepare, prepare_path, provenance_of
 from specz_cnn.results.flags import RedshiftFlag
 from specz_cnn.results.result import RedshiftResult
 from specz_cnn.results.tables import TABLE_COLUMNS, make_table
@@ -82,7 +82,7 @@ def fit_redshift_cnn(spectrum, *, model=None, cross_check="default", device=None
         pdf=batch.pdf[0],
         step=batch.step,
         spectrum=arrays,
-        provenance=fitter.provenance,
+        provenance=fitter.provenance | provenance_of({arrays.note: 1} if arrays.note else {}),
     )
 
 
@@ -140,13 +140,15 @@ def fit_redshifts_cnn(
     fitter = Fitter(model, cross_check, device)
     total = len(spectra) if hasattr(spectra, "__len__") else None
     hidden = not sys.stderr.isatty() if progress is None else not progress
-    columns = {name: [] for name, *_ in TABLE_COLUMNS}
+    columns, notes = {name: [] for name, *_ in TABLE_COLUMNS}, Counter()
     with tqdm(total=total, disable=hidden, unit="spectra", file=sys.stderr) as bar:
         for batch in _batches(_prepare_all(spectra, fitter.grids, n_workers), batch_size):
-            for name, values in fitter.fit(batch).columns.items():
-                columns[name].extend(values)
+            found = fitter.fit(batch).columns
+            for name, values in columns.items():
+                values.extend(found[name])
+            notes.update(note for note in found["note"] if note)
             bar.update(len(batch))
-    return make_table(columns, fitter.provenance)
+    return make_table(columns, fitter.provenance | provenance_of(notes))
 
 
 def _one_spectrum(spectrum):

@@ -19,6 +19,7 @@ TABLE_COLUMNS = (
     ("plate", np.int32, None, "SDSS plate"),
     ("mjd", np.int32, None, "MJD of the observation"),
     ("fiber", np.int32, None, "SDSS fiber"),
+    ("id", str, None, "The survey's name of the spectrum"),
     ("ra", np.float64, u.deg, "Right ascension (ICRS)"),
     ("dec", np.float64, u.deg, "Declination (ICRS)"),
     ("z", np.float64, None, "Redshift"),

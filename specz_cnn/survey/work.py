@@ -23,6 +23,8 @@ _TYPES = {
     "flags": np.int64,
     "zwarning_pipe": np.int32,
     "file": str,
+    "id": str,
+    "note": str,
     "error": str,
     "class_pipe": str,
 }

@@ -78,7 +78,9 @@ def test_the_mask_of_any_other_spectrum_is_used(path):
         ("photon / (s cm2 Hz)", -3),
         ("adu", 0),
         ("", 0),
-        ("erg / (s cm2)", 0),
+        ("erg / (s cm2)", -1),
+        ("erg / (s cm2 eV)", -2),
+        ("Jy / beam", -2),
     ],
 )
 def test_shape_of_the_flux(unit, power):

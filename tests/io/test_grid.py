@@ -168,3 +168,63 @@ def test_sums_beyond_single_precision_are_bounded():
     flux, ivar = ModelGrid().rebin(loglam, np.full(8, 3e38, np.float32), np.full(8, 3e38, np.float32))
     assert np.isfinite(flux).all() and np.isfinite(ivar).all() and ivar.max() > 3e38
     assert not any(values.any() for values in ModelGrid().rebin([], [], []))
+
+
+def off_lattice(step=0.8, start=3600.0, stop=9800.0):
+    return np.log10(np.arange(start, stop, step))
+
+
+def covered(loglam, keep):
+    grid = ModelGrid()
+    _, ivar = grid.rebin(loglam[keep], np.ones(keep.sum()), np.ones(keep.sum()))
+    return ivar
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(5000, 8000), (4200, 9000), (6860, 6940), (3601.5, 5000), (5000, 9797)]
+)
+def test_pixels_cut_out_are_a_gap_as_masked_ones_are(low, high):
+    loglam = off_lattice()
+    wavelength = 10**loglam
+    keep = (wavelength < low) | (wavelength > high)
+    cut = covered(loglam, keep)
+    _, masked = ModelGrid().rebin(loglam, np.ones(loglam.size), keep.astype(float))
+    np.testing.assert_array_equal(cut > 0, masked > 0)
+    np.testing.assert_allclose(cut, masked, rtol=1e-3, atol=1e-3)
+    assert cut.sum() == pytest.approx(masked.sum())
+
+
+def test_two_arms_of_different_sampling_and_a_gap_between():
+    blue, red = np.arange(3600, 5500, 0.6), np.arange(6500, 9800, 2.0)
+    loglam = np.log10(np.concatenate([blue, red]))
+    ivar = covered(loglam, np.ones(loglam.size, bool))
+    wavelength = ModelGrid().wavelength
+    expected = (wavelength > 3600) & (wavelength < 5500) | (wavelength > 6500) & (wavelength < 9800)
+    assert ((ivar > 0) != expected).sum() <= 4  # grid pixels that are covered in part
+
+
+@pytest.mark.parametrize(
+    "loglam",
+    [
+        np.log10(np.arange(3500, 10800, 20.0)),  # a grism: every step is wide
+        np.log10(
+            np.concatenate([np.arange(3500, 5500, 0.5), np.arange(5500, 10800, 12.0)])
+        ),  # no gap between
+        np.sort(np.concatenate([off_lattice(9.0), off_lattice(9.0, 3601.0)])),  # interleaved orders
+        np.log10(np.cumsum(np.linspace(0.2, 30, 500)) + 3500),  # steps that grow
+    ],
+    ids=["coarse", "two samplings", "interleaved", "growing"],
+)
+def test_wide_steps_that_are_no_gaps(loglam):
+    ivar = covered(loglam, np.ones(loglam.size, bool))
+    wavelength = np.log10(ModelGrid().wavelength)
+    inside = (wavelength > loglam[0]) & (wavelength < loglam[-1])
+    assert (ivar[inside] > 0).all()
+
+
+def test_islands_of_a_few_pixels():
+    loglam = off_lattice()
+    keep = np.arange(loglam.size) % 60 < 4
+    ivar = covered(loglam, keep)
+    share = (ivar > 0)[20:1000].mean()
+    assert 0.1 < share < 0.5 and ivar.sum() == pytest.approx(keep[10**loglam > 3545].sum(), rel=0.02)
