@@ -111,6 +111,8 @@ def _values(table, name, missing):
 def _fill_gaps(columns, row, spectrum):
     """What the file says about itself, where the table does not."""
     for name, value in spectrum.identity.items():
+        if name not in columns:
+            continue
         unknown = columns[name][row] in (None, "", -1)
         if unknown and name in _REALS:
             columns[name][row] = round(float(value), _REALS[name]) if math.isfinite(value) else None
