@@ -1,7 +1,7 @@
 """Redshifts of quasar spectra with convolutional neural networks.
 
-Importing the package registers the "SDSS spec-lite" loader with specutils.  The networks (torch), access to SDSS
-(astroquery) and figures (matplotlib) are imported when they are first used.
+Importing the package registers the "SDSS spec-lite" loader with specutils, as soon as specutils itself is imported.
+Everything else, the networks (torch), access to SDSS (astroquery), figures (matplotlib), is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from specz_cnn.config import conf
-from specz_cnn.io import SpecLiteError, SpectrumArrays, read_arrays, read_spec_lite, write_spec_lite
+from specz_cnn.on_import import when_imported
 from specz_cnn.version import __version__
 
 if TYPE_CHECKING:
@@ -24,7 +23,9 @@ if TYPE_CHECKING:
         survey,
         training,
     )
+    from specz_cnn.config import conf
     from specz_cnn.example import example_path
+    from specz_cnn.io import SpecLiteError, SpectrumArrays, read_arrays, read_spec_lite, write_spec_lite
     from specz_cnn.io.grid import ModelGrid
     from specz_cnn.models import list_models, load_model
     from specz_cnn.redshift import fit_redshift_cnn, fit_redshifts_cnn
@@ -36,12 +37,18 @@ _LAZY = {
     "ModelGrid": "io.grid",
     "RedshiftFlag": "results.flags",
     "RedshiftResult": "results.result",
+    "SpecLiteError": "io.layout",
+    "SpectrumArrays": "io.arrays",
+    "conf": "config",
     "decode_flags": "results.flags",
     "example_path": "example",
     "fit_redshift_cnn": "redshift.fit",
     "fit_redshifts_cnn": "redshift.fit",
     "list_models": "models",
     "load_model": "models",
+    "read_arrays": "io.bulk",
+    "read_spec_lite": "io.spec_lite",
+    "write_spec_lite": "io.writer",
 }
 _SUBPACKAGES = (
     "evaluate",
@@ -98,3 +105,7 @@ def __getattr__(name):
 
 def __dir__():
     return sorted({*globals(), *__all__})
+
+
+# The loader and the writer "SDSS spec-lite". Importing specutils takes seconds, which commands that read nothing shall not cost.
+when_imported("specutils", ["specz_cnn.io.spec_lite", "specz_cnn.io.writer"])
