@@ -1,4 +1,5 @@
-"""``.. model-card:: NAME``: the part of a model card that the weights file itself tells."""
+"""``.. model-card:: NAME``: the part of a model card that the weights file itself tells; ``.. superseded-models::``, what
+is left of weights that left the package."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 from specz_cnn.models import WeightsError, model_info
-from specz_cnn.models.registry import resolve_model
+from specz_cnn.models.registry import resolve_model, superseded_models
 from specz_cnn.redshift.posterior import IDENTITY
 
 # Figures of merit that a training run leaves in the metadata, with their units.
@@ -43,6 +44,39 @@ class ModelCard(SphinxDirective):
     def _parse(self, lines):
         container = nodes.container()
         self.state.nested_parse(StringList(lines, source=f"model-card {self.arguments[0]}"), 0, container)
+        return container.children
+
+
+class SupersededModels(SphinxDirective):
+    """A table made from the index of the packaged weights."""
+
+    def run(self):
+        """Tag, successor, facts and checksums of each."""
+        models = superseded_models()
+        rows = [
+            (
+                f"``{tag}``",
+                f"``{facts['superseded_by']}``",
+                f"{facts['architecture']}, {facts['z_range'][0]:g} to {facts['z_range'][1]:g}",
+                facts["created"][:10],
+                facts["description"],
+                f"``{facts['model_sha256']}``",
+                f"``{facts['sha256']}``",
+            )
+            for tag, facts in models.items()
+        ]
+        header = [
+            "Tag",
+            "Now",
+            "Network, redshifts",
+            "Made",
+            "Description",
+            "SHA-256 in results",
+            "of the file",
+        ]
+        lines = _table(rows, header=header) if rows else ["So far there are none.", ""]
+        container = nodes.container()
+        self.state.nested_parse(StringList(lines, source="superseded-models"), 0, container)
         return container.children
 
 
@@ -164,4 +198,5 @@ def _calibration(info):
 def setup(app):
     """Register the directive."""
     app.add_directive("model-card", ModelCard)
+    app.add_directive("superseded-models", SupersededModels)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

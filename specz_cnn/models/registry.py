@@ -6,7 +6,8 @@ calibration, and how the network was made.  Loading is strict: every tensor must
 architecture asks for, and the SHA-256 of tensors and metadata must be the one in the metadata.  Pickles are never read.
 
 ``weights/index.json`` lists the packaged files with the SHA-256 of each, and says which tag a name stands for.  A tag
-never changes what it means; a name may move to a newer tag.
+never changes what it means; a name may move to a newer tag.  Weights that no name stands for any more may leave the
+package (`retire_model`): their tag, their SHA-256 and their description stay in the index.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ __all__ = [
     "model_info",
     "package_model",
     "resolve_model",
+    "retire_model",
     "save_model",
+    "superseded_models",
 ]
 
 #: Where the packaged weights lie.
@@ -87,8 +90,9 @@ def save_model(path, module, info, *, half=True):
     info : ModelInfo
         ``sha256``, ``package_version`` and ``created`` are filled in.
     half : bool, optional
-        Store tensors of two or more dimensions in half precision; computation is in single precision all the same.
-        Biases and the statistics of normalisations stay in single precision.
+        Store tensors of two or more dimensions in half precision, and those of a million weights or more in 8 bits
+        (``models/compact.py``); computation is in single precision all the same.  Biases and the statistics of
+        normalisations stay in single precision.
 
     Returns
     -------
@@ -103,6 +107,8 @@ def save_model(path, module, info, *, half=True):
     import torch
     from safetensors.torch import save_file
 
+    from specz_cnn.models import compact
+
     path = Path(path)
     if path.suffix != ".safetensors":
         raise WeightsError(f"{path}: the name of a weights file ends in .safetensors")
@@ -110,14 +116,16 @@ def save_model(path, module, info, *, half=True):
     tensors = {}
     for name, tensor in module.state_dict().items():
         tensor = tensor.detach().cpu().contiguous()
+        short = half and tensor.is_floating_point() and tensor.dim() >= 2
+        large = short and tensor.numel() >= compact.LARGE
         if tensor.is_floating_point():
-            tensor = tensor.to(torch.float16 if half and tensor.dim() >= 2 else torch.float32)
+            tensor = tensor.to(torch.float16 if short and not large else torch.float32)
             if not torch.isfinite(tensor).all():
                 raise WeightsError(
                     f"{path}: {name} is not finite, or too large for the precision of the file"
                 )
-        tensors[name] = tensor
-    _check_tensors(_network(info), tensors)
+        tensors |= compact.pack(name, tensor) if large else {name: tensor}
+    _check_tensors(_network(info), compact.unpack(tensors))
     info = replace(
         info,
         schema=SCHEMA_VERSION,
@@ -227,6 +235,12 @@ def resolve_model(name_or_path):
     path = Path(name_or_path)
     if path.is_file():
         return path, None
+    gone = index.get("superseded", {}).get(name_or_path) if isinstance(name_or_path, str) else None
+    if gone is not None:
+        raise WeightsError(
+            f"the weights {name_or_path!r} were superseded by {gone['superseded_by']!r} and left the package; "
+            f"give the path of their file (SHA-256 {gone['sha256']})"
+        )
     known = ", ".join(sorted(index["names"])) or "none is packaged"
     raise WeightsError(f"no model {str(name_or_path)!r}: neither a packaged one ({known}) nor a weights file")
 
@@ -292,6 +306,8 @@ def _load_file(path):
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    from specz_cnn.models import compact
+
     info = _read_header(path)
     try:
         network = _network(info)
@@ -303,8 +319,10 @@ def _load_file(path):
         tensors = load_file(path)
     except SafetensorError as error:
         raise WeightsError(f"it is not a safetensors file, or damaged ({error})") from None
+    sha256 = _sha256(tensors, info)
+    tensors = compact.unpack(tensors)
     _check_tensors(network, tensors)
-    if _sha256(tensors, info) != info.sha256:
+    if sha256 != info.sha256:
         raise WeightsError("it was altered: the SHA-256 of its tensors and metadata is not the one it states")
     tensors = {k: t.float() if t.is_floating_point() else t for k, t in tensors.items()}
     network.load_state_dict(tensors, strict=True, assign=True)
@@ -372,7 +390,7 @@ def package_model(path, *, name=None, directory=None):
     index = copy.deepcopy(_index(directory))
     content = Path(path).read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
-    known = index["models"].get(info.tag)
+    known = index["models"].get(info.tag) or index.get("superseded", {}).get(info.tag)
     if known is not None and known["sha256"] != sha256:
         raise WeightsError(f"the tag {info.tag!r} is already given to other weights, and tags never change")
     file = f"{info.tag}-{sha256[:8]}.safetensors"
@@ -380,8 +398,62 @@ def package_model(path, *, name=None, directory=None):
     _write(directory / file, content)
     index["models"][info.tag] = {"file": file, "sha256": sha256}
     index["names"][name or info.name] = info.tag
-    _write(directory / "index.json", (json.dumps(index, indent=2, sort_keys=True) + "\n").encode())
+    index.get("superseded", {}).pop(info.tag, None)
+    _write_index(directory, index)
     return directory / file
+
+
+def retire_model(tag, *, directory=None):
+    """Take weights that no name stands for any more out of the package.
+
+    The file is deleted.  The tag, which is never given to other weights, the SHA-256 of the file and the facts about
+    it stay in the index.
+
+    Parameters
+    ----------
+    tag : str
+    directory : path-like, optional
+        Directory of the packaged weights.
+
+    Raises
+    ------
+    WeightsError
+        If there are no such weights, or no newer ones have taken their name.
+    """
+    directory = WEIGHTS_DIRECTORY if directory is None else Path(directory)
+    index = copy.deepcopy(_index(directory))
+    entry = index["models"].pop(tag, None)
+    if entry is None:
+        raise WeightsError(f"no weights {tag!r} are packaged")
+    info = _read_header(directory / entry["file"])
+    successor = index["names"].get(info.name)
+    if tag in index["names"].values() or successor is None:
+        raise WeightsError(f"the weights {tag!r} are in use: nothing newer has taken their name")
+    facts = {key: getattr(info, key) for key in ("name", "architecture", "z_range", "created", "description")}
+    index.setdefault("superseded", {})[tag] = {
+        "sha256": entry["sha256"],
+        "model_sha256": info.sha256,
+        "superseded_by": successor,
+        **facts,
+    }
+    _write_index(directory, index)
+    (directory / entry["file"]).unlink()
+
+
+def superseded_models():
+    """Facts about weights that left the package.
+
+    Returns
+    -------
+    dict of str to dict
+        By tag: ``sha256`` of the file; ``model_sha256``, which results state; the tag ``superseded_by`` which its name
+        went on to; ``name``, ``architecture``, ``z_range``, ``created``, ``description``.
+    """
+    return copy.deepcopy(_index(WEIGHTS_DIRECTORY).get("superseded", {}))
+
+
+def _write_index(directory, index):
+    _write(directory / "index.json", (json.dumps(index, indent=2, sort_keys=True) + "\n").encode())
 
 
 def _write(path, content):

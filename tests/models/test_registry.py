@@ -17,6 +17,8 @@ from specz_cnn.models.registry import (
     model_info,
     package_model,
     resolve_model,
+    retire_model,
+    superseded_models,
 )
 
 GRID = {"start": 35440, "factor": 4, "n_pixels": 1212}
@@ -162,6 +164,43 @@ def test_a_name_moves_to_another_tag(path, packaged, tmp_path, network, info):
     assert model_info("small-1").tag == "small-1"
 
 
+def test_superseded_weights_leave_a_trace(path, packaged, tmp_path, network, info):
+    first = package_model(path, directory=packaged)
+    with pytest.raises(WeightsError, match="nothing newer"):
+        retire_model("small-1", directory=packaged)
+    other = tmp_path / "other.safetensors"
+    save_model(other, network, replace(info, tag="small-2"))
+    package_model(other, directory=packaged)
+    sha256 = resolve_model("small-1")[1]
+    retire_model("small-1", directory=packaged)
+    assert not first.exists() and len(list(packaged.iterdir())) == 2
+    assert list_models() == ["small"] and model_info("small").tag == "small-2"
+    kept = superseded_models()["small-1"]
+    assert kept["sha256"] == sha256 and kept["superseded_by"] == "small-2"
+    assert kept["model_sha256"] == load_model(path).info.sha256
+    assert kept["description"] == "A small one." and kept["z_range"] == [0.0, 5.8]
+    with pytest.raises(WeightsError, match=f"superseded by 'small-2'.*{sha256}"):
+        load_model("small-1")
+    with pytest.raises(WeightsError, match="no weights 'small-1'"):
+        retire_model("small-1", directory=packaged)
+
+
+def test_the_tag_of_superseded_weights_is_not_free(path, packaged, tmp_path, network, info):
+    old = tmp_path / "old.safetensors"
+    old.write_bytes(path.read_bytes())
+    package_model(path, directory=packaged)
+    save_model(path, network, replace(info, tag="small-2"))
+    package_model(path, directory=packaged)
+    retire_model("small-1", directory=packaged)
+    with torch.no_grad():
+        network.bias += 1
+    save_model(path, network, info)
+    with pytest.raises(WeightsError, match="tags never change"):
+        package_model(path, directory=packaged)
+    package_model(old, directory=packaged)  # but the same ones may come back
+    assert model_info("small").tag == "small-1" and superseded_models() == {}
+
+
 def test_missing_packaged_file(path, packaged):
     package_model(path, directory=packaged).unlink()
     with pytest.raises(WeightsError, match="missing"):
@@ -190,3 +229,8 @@ def test_packaged_models_load():
         assert network.info.name == name
         assert network.grid.to_dict() == GRID
         assert registry.resolve_model(name)[0].stat().st_size < 32e6
+
+
+def test_nothing_else_lies_among_the_packaged_files():
+    listed = {entry["file"] for entry in registry._index(registry.WEIGHTS_DIRECTORY)["models"].values()}
+    assert {path.name for path in registry.WEIGHTS_DIRECTORY.glob("*.safetensors")} == listed
