@@ -9,7 +9,8 @@ from pathlib import Path
 def add_arguments(parser):
     """Add the arguments of the command."""
     parser.add_argument(
-        "--data", required=True, help="directory with templates/, statistics/ and the noise file"
+        "--data",
+        help="directory with templates/, statistics/ and the noise file (default: the compact bank of the package)",
     )
     parser.add_argument("-o", "--output", required=True, help="directory to write to")
     parser.add_argument("-n", type=int, default=100, help="number of spectra (default: %(default)s)")
@@ -32,21 +33,16 @@ def add_arguments(parser):
 def run(args):
     """Simulate and write."""
     from specz_cnn.io.grid import ModelGrid
-    from specz_cnn.simulate import SimulationConfig, Simulator
-    from specz_cnn.training.recipe import outside_validation
+    from specz_cnn.simulate import SimulationConfig
+    from specz_cnn.training.recipe import build_simulator
 
     settings = {"z_min": args.z_min, "z_max": args.z_max, "dr16_fraction": args.dr16_fraction}
     if args.quasars_only:
         settings["class_weights"] = (1.0, 0.0, 0.0, 0.0)
     files = args.format == "spec-lite"
     grid = ModelGrid(start=35490, factor=1, n_pixels=4650) if files else ModelGrid()
-    simulator = Simulator(
-        args.data,
-        grid=grid,
-        config=SimulationConfig.from_dict(settings),
-        noise_keep=outside_validation(Path(args.data) / "dev_spectra.npz"),
-        device=args.device,
-    )
+    config = SimulationConfig.from_dict(settings)
+    simulator = build_simulator(args.data, grid=grid, config=config, device=args.device)
     write = _write_files if files else _write_shards
     write(simulator, args)
     print(f"{args.n} simulated spectra in {args.output}", file=sys.stderr)

@@ -17,7 +17,8 @@ def add_arguments(parser):
         "recipe", help="recipe file (TOML), or the name of a packaged one: rnet-e, rnet-pz ..."
     )
     parser.add_argument(
-        "--data", required=True, help="directory with templates/, statistics/ and the noise file"
+        "--data",
+        help="directory with templates/, statistics/ and the noise file (default: the compact bank of the package)",
     )
     parser.add_argument(
         "-o", "--output", required=True, help="run directory: checkpoint, log and finished weights"
@@ -32,7 +33,14 @@ def add_arguments(parser):
         "--real-fraction",
         type=float,
         default=0.25,
-        help="share of real spectra in each batch (default: %(default)s)",
+        help="share of real spectra in each batch; 1 needs no templates (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--held-out",
+        type=float,
+        default=0.1,
+        metavar="SHARE",
+        help="share of the objects of --catalogue that only judge the training (default: %(default)s)",
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads of torch")
@@ -52,6 +60,10 @@ def run(args):
 
     if (args.spectra is None) != (args.catalogue is None):
         raise UsageError("--spectra and --catalogue go together")
+    if not 0 <= args.real_fraction <= 1:
+        raise UsageError(f"--real-fraction must be between 0 and 1, not {args.real_fraction:g}")
+    if not 0 <= args.held_out < 1:
+        raise UsageError(f"--held-out must be at least 0 and below 1, not {args.held_out:g}")
     if args.threads:
         torch.set_num_threads(args.threads)
     # Activations that fade to denormal numbers would slow a CPU down tenfold.
@@ -74,15 +86,24 @@ def run(args):
 
 
 def _with_real_spectra(recipe, args):
-    from specz_cnn.training.catalogue import build_shards
+    from specz_cnn.training.catalogue import build_shards, catalogue_rows, files_below
+    from specz_cnn.training.objects import split_objects
 
-    shards = Path(args.output) / "shards"
-    counts = build_shards(args.spectra, args.catalogue, shards, recipe.grid)
-    print(f"real spectra: {json.dumps(counts)}", file=sys.stderr)
+    rows, locate = catalogue_rows(args.catalogue), files_below(args.spectra)
+    part = split_objects(rows["object"], {"shards": 1 - args.held_out, "held-out": args.held_out})
+    places = {}
+    for name in ("shards", "held-out"):
+        places[name] = str(Path(args.output) / name)
+        counts = build_shards(locate, rows[part == name], places[name], recipe.grid)
+        print(f"real spectra, {name}: {json.dumps(counts)}", file=sys.stderr)
     per_batch = round(args.real_fraction * recipe.training["batch_size"])
     simulation = recipe.simulation
     defaults = {"max_shift": 100, "max_dimming": 2.0, "z_min": simulation.z_min, "z_max": simulation.z_max}
-    return replace(recipe, real={**defaults, **recipe.real, "shards": str(shards), "per_batch": per_batch})
+    real = {**defaults, **recipe.real, "shards": places["shards"], "per_batch": per_batch}
+    validation = (
+        {"shards": places["held-out"], **recipe.validation} if args.held_out > 0 else recipe.validation
+    )
+    return replace(recipe, real=real, validation=validation)
 
 
 def _progress(trainer):

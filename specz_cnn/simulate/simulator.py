@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import torch
 
 from specz_cnn.io.grid import ModelGrid
+from specz_cnn.simulate.compact import compact_library
 from specz_cnn.simulate.contaminants import galaxy_spectra, sky_spectra, star_spectra
 from specz_cnn.simulate.convention import HIGHEST, Convention
 from specz_cnn.simulate.observe import lattice_positions, load_noise, observe_spectra
 from specz_cnn.simulate.quasars import quasar_spectra
+from specz_cnn.simulate.sky import model_noise
 from specz_cnn.simulate.templates import load_templates
 
 __all__ = ["CLASSES", "SimulatedBatch", "SimulationConfig", "Simulator"]
@@ -99,8 +101,9 @@ class Simulator:
 
     Parameters
     ----------
-    directory : path-like
-        Holds ``templates/``, ``statistics/`` and the noise file.
+    directory : path-like, optional
+        Holds ``templates/``, ``statistics/`` and the noise file; if not given, the compact bank and the model of noise
+        of the package take their place (:mod:`specz_cnn.simulate.compact`, :mod:`specz_cnn.simulate.sky`).
     grid : ModelGrid
     config : SimulationConfig
     noise : str
@@ -111,13 +114,26 @@ class Simulator:
     """
 
     def __init__(
-        self, directory, *, grid=None, config=None, noise="dev_spectra.npz", noise_keep=None, device="cpu"
+        self,
+        directory=None,
+        *,
+        grid=None,
+        config=None,
+        noise="dev_spectra.npz",
+        noise_keep=None,
+        device="cpu",
     ):
         self.grid = grid or ModelGrid()
         self.config = config or SimulationConfig()
         self.device = torch.device(device)
-        self.library = load_templates(directory, smooth=float(self.grid.factor)).to(self.device)
-        self.noise = load_noise(Path(directory) / noise, self.grid, keep=noise_keep).to(self.device)
+        if directory is None:
+            library, ivar = compact_library(smooth=float(self.grid.factor)), model_noise(self.grid)
+            # All its quasars are parametric, and made at the redshift that is their label.
+            self.config = replace(self.config, recipe_weights=(0.0, 0.0, 1.0), pipeline_redshifts=False)
+        else:
+            library = load_templates(directory, smooth=float(self.grid.factor))
+            ivar = load_noise(Path(directory) / noise, self.grid, keep=noise_keep)
+        self.library, self.noise = library.to(self.device), ivar.to(self.device)
         self.loglam = lattice_positions(self.grid, self.device)
 
     def draw(self, n, seed):

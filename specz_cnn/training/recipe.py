@@ -21,10 +21,11 @@ from specz_cnn.training.loop import Trainer
 from specz_cnn.training.shards import read_shards
 from specz_cnn.training.sources import Examples, MixedSource, ShardSource, SimulatedSource
 
-__all__ = ["Recipe", "build_trainer", "packaged_recipes", "read_recipe"]
+__all__ = ["Recipe", "build_simulator", "build_trainer", "packaged_recipes", "read_recipe"]
 
 _TABLES = {"model", "simulation", "training", "real", "start", "validation"}
 _VALIDATION_SEED = 987_654_321
+_MOST_VALIDATION = 4096  # spectra that judge the training as it goes on
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,9 @@ def build_trainer(recipe, data, directory, *, device="cpu", noise_keep=None):
     Parameters
     ----------
     recipe : Recipe
-    data : path-like
-        Directory with ``templates/``, ``statistics/`` and the noise file.
+    data : path-like or None
+        Directory with ``templates/``, ``statistics/`` and the noise file; None for the compact bank of the package.  Not
+        looked at where every batch is full of real spectra.
     directory : path-like
         Run directory.
     device : str
@@ -111,30 +113,29 @@ def build_trainer(recipe, data, directory, *, device="cpu", noise_keep=None):
     network, preprocess = recipe.build_network(), recipe.architecture.preprocess
     if recipe.start:
         start_from(network, recipe.start)
-    if noise_keep is None:
-        noise_keep = outside_validation(Path(data) / "dev_spectra.npz")
-    simulator = Simulator(
-        data, grid=recipe.grid, config=recipe.simulation, noise_keep=noise_keep, device=device
-    )
     real = dict(recipe.real)
     n_real = real.pop("per_batch", 0)
-    sources = []
+    sources, validation = [], {}
     if n_real < batch_size:
+        simulator = build_simulator(
+            data, grid=recipe.grid, config=recipe.simulation, noise_keep=noise_keep, device=device
+        )
         sources.append(SimulatedSource(simulator, batch_size - n_real, seed, preprocess))
+        made = simulator.draw(recipe.validation.get("n_simulated", 2048), _VALIDATION_SEED)
+        validation["simulated"] = Examples.of(made, preprocess)
     if n_real:
         shards = real.pop("shards")
         sources.append(ShardSource(shards, n_real, seed, preprocess=preprocess, device=device, **real))
     source = sources[0] if len(sources) == 1 else MixedSource(sources)
-    made = simulator.draw(recipe.validation.get("n_simulated", 2048), _VALIDATION_SEED)
-    validation = {"simulated": Examples.of(made, preprocess)}
     if "shards" in recipe.validation:
-        flux, ivar, labels = read_shards(recipe.validation["shards"])
-        z, quasar = (
-            torch.from_numpy(labels["z"].astype(np.float32)),
-            torch.from_numpy(labels["is_quasar"].copy()),
-        )
-        x = preprocess(flux, ivar)
-        validation["real"] = Examples(x.to(device), z.to(device), quasar.to(device))
+        flux, ivar, labels = read_shards(recipe.validation["shards"], limit=_MOST_VALIDATION)
+        if len(labels):
+            z, quasar = (
+                torch.from_numpy(labels["z"].astype(np.float32)),
+                torch.from_numpy(labels["is_quasar"].copy()),
+            )
+            x = preprocess(flux, ivar)
+            validation["real"] = Examples(x.to(device), z.to(device), quasar.to(device))
     return Trainer(
         network,
         source,
@@ -145,6 +146,27 @@ def build_trainer(recipe, data, directory, *, device="cpu", noise_keep=None):
         device=device,
         **settings,
     )
+
+
+def build_simulator(data, *, grid, config, noise_keep=None, device="cpu"):
+    """The simulator of a directory of templates, or of the compact bank if ``data`` is None.
+
+    Parameters
+    ----------
+    data : path-like or None
+    grid : ModelGrid
+    config : SimulationConfig
+    noise_keep : array_like of bool, optional
+        Rows of the noise file to use; by default those outside the validation half.
+    device : str or `torch.device`
+
+    Returns
+    -------
+    Simulator
+    """
+    if data is not None and noise_keep is None:
+        noise_keep = outside_validation(Path(data) / "dev_spectra.npz")
+    return Simulator(data, grid=grid, config=config, noise_keep=noise_keep, device=device)
 
 
 def outside_validation(path):

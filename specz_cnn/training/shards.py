@@ -38,6 +38,8 @@ class ShardWriter:
     grid : ModelGrid
     shard_size : int
         Spectra per shard.
+    inputs : str
+        What tells these inputs from others: shards of others are not continued.
 
     Attributes
     ----------
@@ -45,15 +47,19 @@ class ShardWriter:
         Spectra in finished shards: a resumed run skips as many inputs.
     """
 
-    def __init__(self, directory, grid, *, shard_size=8192):
+    def __init__(self, directory, grid, *, shard_size=8192, inputs=""):
         self.directory, self.grid, self.shard_size = Path(directory), grid, shard_size
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._index = self.directory / "shards.json"
+        self._index, self._origin = self.directory / "shards.json", inputs
         self._names, self.n_finished = [], 0
         if self._index.exists():
             info = json.loads(self._index.read_text())
             if info["grid"] != grid.to_dict():
                 raise ValueError(f"{self.directory} holds shards of another grid: {info['grid']}")
+            if info.get("inputs", "") != inputs:
+                raise ValueError(
+                    f"{self.directory} holds shards of another catalogue; choose another directory"
+                )
             self._names, self.n_finished = info["shards"], info["n_inputs"]
         self._flux, self._ivar, self._labels, self._inputs = [], [], [], 0
 
@@ -90,6 +96,7 @@ class ShardWriter:
             "pixel_step": self.grid.step,
             "shards": self._names,
             "n_inputs": self.n_finished,
+            "inputs": self._origin,
         }
         with write_whole(self._index) as part:
             part.write_text(json.dumps(info, indent=1))
@@ -100,12 +107,36 @@ def _save(path, values):
         np.save(part, values)
 
 
-def read_shards(directory):
-    """All spectra of a (small) directory of shards: flux, ivar (n, n_pixels) float32, labels."""
+def read_shards(directory, *, limit=None):
+    """All spectra of a directory of shards, in memory.
+
+    Parameters
+    ----------
+    directory : path-like
+    limit : int, optional
+        Read at most so many, evenly spread.
+
+    Returns
+    -------
+    flux, ivar : `~numpy.ndarray`, float32, shape (n, n_pixels)
+    labels : `~numpy.ndarray`, structured, shape (n,)
+    """
     directory = Path(directory)
-    names = json.loads((directory / "shards.json").read_text())["shards"]
-    flux, ivar = (
-        np.concatenate([np.load(directory / f"{name}-{kind}.npy") for name in names]).astype(np.float32)
-        for kind in ("flux", "ivar")
-    )
-    return flux, ivar, np.concatenate([np.load(directory / f"{name}-labels.npy") for name in names])
+    info = json.loads((directory / "shards.json").read_text())
+    labels = [np.load(directory / f"{name}-labels.npy") for name in info["shards"]]
+    if not labels:
+        empty = np.empty((0, info["grid"]["n_pixels"]), np.float32)
+        return empty, empty, np.empty(0, LABEL_DTYPE)
+    total = sum(map(len, labels))
+    keep = np.arange(total)
+    if limit is not None and total > limit:
+        keep = (np.arange(limit) * total) // limit
+    kinds = {"flux": [], "ivar": []}
+    first = 0
+    for name, some in zip(info["shards"], labels, strict=True):
+        rows = keep[(keep >= first) & (keep < first + len(some))] - first
+        for kind, parts in kinds.items():
+            values = np.load(directory / f"{name}-{kind}.npy", mmap_mode="r")
+            parts.append(values[rows].astype(np.float32))
+        first += len(some)
+    return *(np.concatenate(parts) for parts in kinds.values()), np.concatenate(labels)[keep]

@@ -7,8 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from specz_cnn import load_model
+from astropy.table import Table
+
+from specz_cnn import load_model, write_spec_lite
 from specz_cnn.cli import main
+from specz_cnn.simulate.example import example_spectrum
 from specz_cnn.training.finish import save_weights
 from specz_cnn.training.recipe import (
     Recipe,
@@ -18,6 +21,7 @@ from specz_cnn.training.recipe import (
     read_recipe,
     start_from,
 )
+from specz_cnn.training.shards import read_shards
 
 SMALL = """
 [model]
@@ -168,3 +172,44 @@ def test_train_command_usage(recipe_file, tmp_path, capsys):
     assert "--spectra and --catalogue go together" in capsys.readouterr().err
     assert main(arguments) == 1
     assert "no directory" in capsys.readouterr().err
+
+
+def make_survey(directory, n=24):
+    """Example spectra and their catalogue."""
+    rows = []
+    directory.mkdir()
+    for number in range(1, n + 1):
+        z = 1.2 + 0.08 * number
+        arrays = example_spectrum(z, snr=6, seed=number)
+        name = directory / f"spec-0001-50000-{number:04d}.fits"
+        write_spec_lite(name, arrays.loglam, arrays.flux, arrays.ivar, plate=1, mjd=50000, fiber=number)
+        rows.append((1, 50000, number, z))
+    Table(rows=rows, names=["PLATE", "MJD", "FIBERID", "Z"]).write(directory / "catalogue.fits")
+    return directory / "catalogue.fits"
+
+
+def test_real_spectra_alone_need_no_templates(recipe_file, tmp_path, monkeypatch, capsys):
+    """Nothing is simulated: neither templates nor noise nor the compact bank; some objects only judge."""
+    catalogue = make_survey(tmp_path / "spectra")
+    monkeypatch.setattr("specz_cnn.training.recipe.Simulator", None)
+    arguments = ["train", str(recipe_file), "--spectra", str(tmp_path / "spectra"), "--catalogue", str(catalogue)]
+    arguments += ["--real-fraction", "1", "--held-out", "0.3", "-o", str(tmp_path / "run")]
+    denormal = torch.tensor([1e-40]) * 1 != 0
+    try:
+        assert main(arguments) == 0
+    finally:
+        torch.set_flush_denormal(not denormal.item())
+    info = load_model(tmp_path / "run" / "small.safetensors").info
+    assert info.metrics.keys() == {"real"}
+    held = read_shards(tmp_path / "run" / "held-out")[2]["fiber"].tolist()
+    trained = read_shards(tmp_path / "run" / "shards")[2]["fiber"].tolist()
+    assert sorted(held + trained) == list(range(1, 25)) and info.metrics["real"]["n"] == len(held) > 0
+    assert main([*arguments, "--real-fraction", "1.5"]) == 2
+    assert "--real-fraction must be between 0 and 1" in capsys.readouterr().err
+
+
+def test_training_on_the_compact_bank(recipe_file, tmp_path):
+    recipe = read_recipe(recipe_file)
+    trainer = build_trainer(recipe, None, tmp_path)
+    assert trainer.run()
+    assert load_model(save_weights(trainer, recipe, tmp_path)).info.metrics["simulated"]["n"] > 0

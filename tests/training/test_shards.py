@@ -11,7 +11,8 @@ from astropy.table import Table
 
 from specz_cnn import ModelGrid, read_arrays, write_spec_lite
 from specz_cnn.simulate.example import example_spectrum
-from specz_cnn.training.catalogue import build_shards
+from specz_cnn.training.catalogue import build_shards, catalogue_rows, files_below
+from specz_cnn.training.objects import split_objects
 from specz_cnn.training.shards import ShardWriter, read_shards
 from specz_cnn.training.sources import MixedSource, ShardSource
 
@@ -150,3 +151,72 @@ def test_index_is_readable(survey, tmp_path):
     build_shards(spectra, catalogue, tmp_path, GRID)
     info = json.loads((tmp_path / "shards.json").read_text())
     assert info["grid"] == GRID.to_dict() and info["n_inputs"] == 9
+
+
+def test_shards_of_another_catalogue_are_not_continued(survey, tmp_path):
+    spectra, catalogue = survey
+    build_shards(spectra, catalogue, tmp_path, GRID)
+    with pytest.raises(ValueError, match="another catalogue"):
+        build_shards(spectra, catalogue[:4], tmp_path, GRID)
+
+
+def test_files_that_arrive_and_may_go(survey, tmp_path):
+    """A function gives the paths block by block, and hears which files have found their place."""
+    spectra, catalogue = survey
+    locate, asked, gone = files_below(spectra), [], []
+
+    def fetch(rows):
+        asked.extend(rows["fiber"].tolist())
+        return locate(rows)
+
+    counts = build_shards(fetch, catalogue, tmp_path, GRID, shard_size=4, finished=gone.extend)
+    assert asked == [1, 2, 3, 4, 5, 6, 7, 8, 99] and counts["used"] == 6
+    assert sorted(path.name for path in gone) == [
+        f"spec-0001-50000-{number:04d}.fits" for number in range(1, 9)
+    ]
+
+
+def test_columns_of_a_quasar_catalogue(tmp_path):
+    """Names in any case, of a FITS file too, of which only what matters is read; masked and missing redshifts."""
+    table = Table(
+        {
+            "PLATE": [3586, 3586, 7],
+            "MJD": [55181, 55182, 51000],
+            "FIBERID": [76, 76, 1],
+            "Z": [2.8, -999.0, 1.0],
+            "RA": [10.0, 10.0001, 200.0],
+            "DEC": [0.0, 0.0, 0.0],
+            "NHI_DLA": np.zeros((3, 5)),
+        }
+    )
+    table.write(tmp_path / "q.fits")
+    for catalogue in (table, tmp_path / "q.fits"):
+        rows = catalogue_rows(catalogue)
+        assert (
+            rows["plate"].tolist() == [3586, 3586, 7]
+            and rows["is_quasar"].all()
+            and (rows["weight"] == 1).all()
+        )
+        assert rows["z"][0] == 2.8 and np.isnan(rows["z"][1])
+        assert rows["object"][0] == rows["object"][1] != rows["object"][2]
+
+
+def test_parts_of_a_sample():
+    """An object is in one part, whichever others are there; shares are kept."""
+    names = [f"object {number // 2}" for number in range(6000)]
+    part = split_objects(names, {"train": 0.8, "calibration": 0.1, "test": 0.1})
+    assert (part[::2] == part[1::2]).all()
+    assert abs((part == "train").mean() - 0.8) < 0.03 and abs((part == "test").mean() - 0.1) < 0.02
+    some = split_objects(names[100:300], {"train": 0.8, "calibration": 0.1, "test": 0.1})
+    assert (some == part[100:300]).all()
+    with pytest.raises(ValueError, match="add up to one"):
+        split_objects(names, {"train": 0.8, "test": 0.1})
+
+
+def test_a_limited_number_of_spectra(survey, tmp_path):
+    spectra, catalogue = survey
+    build_shards(spectra, catalogue, tmp_path, GRID, shard_size=2)
+    whole, some = read_shards(tmp_path), read_shards(tmp_path, limit=3)
+    assert [len(values) for values in some] == [3, 3, 3]
+    for a, b in zip(whole, some, strict=True):
+        np.testing.assert_array_equal(a[::2], b)
