@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
-
 from astropy.table import Table
+from safetensors.torch import load_file
 
 from specz_cnn import load_model, write_spec_lite
 from specz_cnn.cli import main
@@ -192,7 +191,14 @@ def test_real_spectra_alone_need_no_templates(recipe_file, tmp_path, monkeypatch
     """Nothing is simulated: neither templates nor noise nor the compact bank; some objects only judge."""
     catalogue = make_survey(tmp_path / "spectra")
     monkeypatch.setattr("specz_cnn.training.recipe.Simulator", None)
-    arguments = ["train", str(recipe_file), "--spectra", str(tmp_path / "spectra"), "--catalogue", str(catalogue)]
+    arguments = [
+        "train",
+        str(recipe_file),
+        "--spectra",
+        str(tmp_path / "spectra"),
+        "--catalogue",
+        str(catalogue),
+    ]
     arguments += ["--real-fraction", "1", "--held-out", "0.3", "-o", str(tmp_path / "run")]
     denormal = torch.tensor([1e-40]) * 1 != 0
     try:
