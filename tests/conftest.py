@@ -41,3 +41,22 @@ def spectra_dir(data_dir):
 def spectrum_paths(spectra_dir):
     """Paths of all real SDSS files, sorted."""
     return sorted(spectra_dir.glob("spec-*.fits"))
+
+
+def pytest_collection_modifyitems(items):
+    """Mark tests that need real data, for the count at the end."""
+    for item in items:
+        if "data_dir" in getattr(item, "fixturenames", ()):
+            item.user_properties.append(("real_data", True))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how many tests saw real data: a run without them passes as well, and proves less."""
+
+    def count(*outcomes):
+        reports = (report for outcome in outcomes for report in terminalreporter.stats.get(outcome, ()))
+        return sum(("real_data", True) in getattr(report, "user_properties", ()) for report in reports)
+
+    ran, skipped = count("passed", "failed", "xfailed", "error"), count("skipped")
+    if ran or skipped:
+        terminalreporter.write_line(f"tests on real data: {ran} ran, {skipped} were skipped")

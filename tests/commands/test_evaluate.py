@@ -1,3 +1,5 @@
+"""``specz-cnn evaluate``."""
+
 from __future__ import annotations
 
 import pytest

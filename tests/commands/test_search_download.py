@@ -1,3 +1,5 @@
+"""``specz-cnn search`` and ``specz-cnn download``."""
+
 from __future__ import annotations
 
 import io
