@@ -23,6 +23,7 @@ COMMANDS = {
     "models": "list the packaged networks, or show one",
     "simulate": "simulate labelled spectra",
     "train": "train a network from a recipe",
+    "eigenspectra": "learn the eigenspectra that redshifts are measured with",
     "calibrate": "fit the calibration of a network to labelled spectra",
 }
 

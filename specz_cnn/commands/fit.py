@@ -61,6 +61,18 @@ def add_arguments(parser):
     parser.add_argument(
         "--no-cross-check", dest="cross_check", action="store_const", const=None, help="no second opinion"
     )
+    parser.add_argument(
+        "--no-measure",
+        dest="measure",
+        action="store_false",
+        help="the network's own redshift, without the fit of eigenspectra about it",
+    )
+    parser.add_argument(
+        "--convention",
+        choices=("pipeline", "catalogue"),
+        default="pipeline",
+        help="whose redshift z is at z > 1.8: from all wavelengths, or without the forest (default: %(default)s)",
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: cuda if there is one)")
     parser.add_argument(
         "--batch-size", type=int, metavar="N", help="spectra that go through a network together"
@@ -104,6 +116,8 @@ def run(args):
         cross_check=args.cross_check,
         device=args.device,
         n_workers=args.workers or 0,
+        measure=args.measure,
+        convention=args.convention,
         **options,
     )
     written = True

@@ -84,7 +84,7 @@ def run_survey(args, paths=()):
     Parameters
     ----------
     args : `~argparse.Namespace`
-        With ``output, model, cross_check, device, batch_size, workers`` and those of `add_survey_arguments`.
+        With ``output, model, cross_check, device, measure, convention, batch_size, workers`` and those of `add_survey_arguments`.
     paths : list of str
         Files, patterns and directories.
 
@@ -123,6 +123,8 @@ def run_survey(args, paths=()):
                 client=client,
                 resume=args.resume,
                 progress=True,
+                measure=args.measure,
+                convention=args.convention,
                 **options,
             )
     except KeyboardInterrupt:

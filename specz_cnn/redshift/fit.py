@@ -31,7 +31,9 @@ _FILES_PER_TASK = 64
 _READ_FIRST = "read_spec_lite makes a spectrum of an open file"
 
 
-def fit_redshift_cnn(spectrum, *, model=None, cross_check="default", device=None):
+def fit_redshift_cnn(
+    spectrum, *, model=None, cross_check="default", device=None, measure=True, convention="pipeline"
+):
     """Measure the redshift of one quasar spectrum.
 
     Parameters
@@ -47,6 +49,12 @@ def fit_redshift_cnn(spectrum, *, model=None, cross_check="default", device=None
         (``"rnet-pz"``), or the default model where that is the model itself.
     device : str, `torch.device` or None, optional
         None means CUDA if there is one, else the CPU.
+    measure : bool, optional
+        Networks find, eigenspectra measure: sharpen p(z) of the network by a fit about its peaks
+        (`specz_cnn.redshift.measure`).  False leaves the network's own answer, in the frame that it was trained in.
+    convention : {"pipeline", "catalogue"}, optional
+        Whose redshift ``z`` is where Lyman alpha is in view: that of SDSS's pipeline, from all wavelengths, or that of its
+        quasar catalogues, without the forest.
 
     Returns
     -------
@@ -71,17 +79,19 @@ def fit_redshift_cnn(spectrum, *, model=None, cross_check="default", device=None
     >>> result = specz_cnn.fit_redshift_cnn("spec-3586-55181-0076.fits")  # doctest: +SKIP
     """
     arrays = _one_spectrum(spectrum)
-    fitter = Fitter(model, cross_check, device)
+    fitter = Fitter(model, cross_check, device, measure=measure, convention=convention)
     prepared = prepare(arrays, fitter.grids)
     if prepared.flux is None:
         raise ValueError(f"cannot measure {arrays.file or 'this spectrum'}: {prepared.error}")
     batch = fitter.fit([prepared])
+    z = float(batch.columns["z"][0])
     return RedshiftResult(
         **{name: float(batch.columns[name][0]) for name in RESULTS},
         flags=RedshiftFlag(int(batch.columns["flags"][0])),
         pdf=batch.pdf[0],
         step=batch.step,
         spectrum=arrays,
+        model_flux=fitter.model_flux(prepared, z, arrays.loglam),
         provenance=fitter.provenance | provenance_of({arrays.note: 1} if arrays.note else {}),
     )
 
@@ -95,6 +105,8 @@ def fit_redshifts_cnn(
     batch_size=256,
     n_workers=0,
     progress=None,
+    measure=True,
+    convention="pipeline",
 ):
     """Measure the redshifts of many spectra.
 
@@ -112,6 +124,8 @@ def fit_redshifts_cnn(
         A script that uses it needs the usual ``if __name__ == "__main__":``.
     progress : bool, optional
         Show progress on stderr; by default if that is a terminal.
+    measure, convention
+        As for `fit_redshift_cnn`.
 
     Returns
     -------
@@ -137,7 +151,7 @@ def fit_redshifts_cnn(
     elif isinstance(spectra, HDUList | IOBase | bytes | Mapping) or not isinstance(spectra, Iterable):
         # Some of these are iterable: HDUs, lines, bytes and keys are no spectra.
         raise TypeError(f"fit_redshifts_cnn takes spectra or paths, not {_kind(spectra)}; {_READ_FIRST}")
-    fitter = Fitter(model, cross_check, device)
+    fitter = Fitter(model, cross_check, device, measure=measure, convention=convention)
     total = len(spectra) if hasattr(spectra, "__len__") else None
     hidden = not sys.stderr.isatty() if progress is None else not progress
     columns, notes = {name: [] for name, *_ in TABLE_COLUMNS}, Counter()

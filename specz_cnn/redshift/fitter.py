@@ -16,6 +16,7 @@ from specz_cnn.config import conf
 from specz_cnn.io.arrays import SpectrumArrays
 from specz_cnn.models.output import network_output, resolve_device
 from specz_cnn.models.registry import cached_model
+from specz_cnn.redshift.measure import CONVENTIONS, GRID, packaged_measurement, systemic_from
 from specz_cnn.redshift.posterior import IDENTITY, certainty, confidence_of, posterior
 from specz_cnn.redshift.prepare import error_text
 from specz_cnn.results.flags import RedshiftFlag
@@ -34,7 +35,9 @@ _CHECK_CONFIDENCE = 0.5  # a cross-check less confident than this has no say
 # shows bytes of a file name that are no text).
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 
-_MEASURED = ("z", "z_err", "z_lo", "z_hi", "confidence", "p_qso", "z_second", "p_second", "z_check")
+_SYSTEMIC = ("z_sys", "z_sys_err", "z_sys_lo", "z_sys_hi")
+_MEASURED = ("z", "z_err", "z_lo", "z_hi", *_SYSTEMIC, "confidence", "p_qso", "z_second", "p_second")
+_MEASURED += ("z_check", "chi2")
 
 #: Columns of numbers that `Fitter.fit` makes, apart from the flags.
 RESULTS = (*_MEASURED, "snr", "coverage")
@@ -89,6 +92,11 @@ class Fitter:
         ``conf.default_model`` if the former is the model itself.
     device : str, `torch.device` or None, optional
         None means CUDA if there is one, else the CPU.
+    measure : bool, optional
+        Fit eigenspectra about the peaks of p(z) (`specz_cnn.redshift.measure`); a network that gives no p(z) is left alone.
+    convention : {"pipeline", "catalogue"}, optional
+        Whose redshift ``z`` is where Lyman alpha is in view: that of SDSS's pipeline, from all wavelengths, or that of its
+        quasar catalogues, without the forest.
 
     Attributes
     ----------
@@ -109,8 +117,13 @@ class Fitter:
         If CUDA is asked for and there is none.
     """
 
-    def __init__(self, model=None, cross_check="default", device=None):
+    def __init__(
+        self, model=None, cross_check="default", device=None, *, measure=True, convention="pipeline"
+    ):
+        if convention not in CONVENTIONS:
+            raise ValueError(f"convention must be one of {', '.join(CONVENTIONS)}, not {convention!r}")
         self._names = default_models(model, cross_check)
+        self._wants, self._convention = measure, convention
         self._insists = device is not None
         self.device = resolve_device(device)
         try:
@@ -120,14 +133,18 @@ class Fitter:
                 raise
             self._leave_device(error)
         self.info, self.grid = self._network.info, self._network.grid
-        networks = [self._network] if self._check is None else [self._network, self._check]
-        self.grids = tuple(dict.fromkeys(network.grid for network in networks))
+        self._frame = getattr(self.info, "frame", "sdss")
+        grids = [network.grid for network in (self._network, self._check) if network is not None]
+        if self._measurement is not None:
+            grids.append(GRID)
+        self.grids = tuple(dict.fromkeys(grids))
         check = None if self._check is None else self._check.info
         self.provenance = {
             "model": self.info.tag,
             "model_sha256": self.info.sha256,
             "cross_check": "" if check is None else check.tag,
             "cross_check_sha256": "" if check is None else check.sha256,
+            **measurement_provenance(self.info, measure, convention),
             "package": f"specz-cnn {__version__}",
             "device": str(self.device),
         }
@@ -137,6 +154,9 @@ class Fitter:
         network = cached_model(model, self.device)
         check = None if cross_check is None else cached_model(cross_check, self.device)
         self._network, self._check = network, check
+        self._measurement = None
+        if self._wants and network.info.bins is not None:
+            self._measurement = packaged_measurement(str(self.device))
 
     def _may_leave(self, device):
         return device.type != "cpu" and not self._insists
@@ -252,9 +272,35 @@ class Fitter:
         # A star may have lines that fit one redshift only: of a quasar's redshift it is no less wrong.
         right = confidence_of(own.score, self.info.calibration, agree=agree, check=check, number=number)
         confidence = certainty(right, p_qso)
-        values = {name: getattr(own, name) for name in ("z", "z_err", "z_lo", "z_hi", "z_second", "p_second")}
+        flags = 0
+        if self._measurement is None:
+            frames = None if self._frame == "systemic" else packaged_measurement().frames
+            values = systemic_from(own, frames)
+        else:
+            found = self._measurement(own, *spectra[GRID], convention=self._convention, frame=self._frame)
+            own, values = found.own, {**found.systemic, "chi2": found.chi2}
+            flags = np.where(found.outliers, int(RedshiftFlag.MANY_OUTLIERS), 0)
+        values |= {
+            name: getattr(own, name) for name in ("z", "z_err", "z_lo", "z_hi", "z_second", "p_second")
+        }
         values |= {"confidence": confidence, "p_qso": p_qso, "z_check": z_check}
-        return values, self._flags(own, other, confidence, p_qso, agree), own
+        return values, flags | self._flags(own, other, confidence, p_qso, agree), own
+
+    def model_flux(self, prepared, z, loglam):
+        """The eigenspectra that describe a spectrum at its redshift, shape of ``loglam``; None without a measurement.
+
+        Parameters
+        ----------
+        prepared : Prepared
+            On ``grids``.
+        z : float
+        loglam : `~numpy.ndarray`
+            log10 of the observed wavelength in Angstrom.
+        """
+        if self._measurement is None or not np.isfinite(z):
+            return None
+        flux, ivar = self._stack([prepared])[GRID]
+        return self._measurement.model_flux(flux[0], ivar[0], z, loglam)
 
     def _flags(self, own, other, confidence, p_qso, agree):
         limits = {**IDENTITY["thresholds"], **self.info.calibration.get("thresholds", {})}
@@ -291,6 +337,28 @@ def default_models(model=None, cross_check="default"):
         if cross_check == model:
             cross_check = conf.default_model
     return model, None if cross_check == model else cross_check
+
+
+def measurement_provenance(info, measure, convention):
+    """What a provenance says of the measurement.
+
+    Parameters
+    ----------
+    info : `~specz_cnn.models.ModelInfo`
+        Of the model.
+    measure : bool
+    convention : str
+
+    Returns
+    -------
+    dict
+        ``measurement``: its tag, empty without one; ``convention``.
+    """
+    measured = measure and info.bins is not None
+    return {
+        "measurement": packaged_measurement().tag if measured else "",
+        "convention": convention if measured else "",
+    }
 
 
 def _posterior(network, flux, ivar):

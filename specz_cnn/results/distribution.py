@@ -75,7 +75,7 @@ def moments(p, centre, half):
     return centre + mean, np.sqrt(variance)
 
 
-def quantile(masses, levels, step):
+def quantile(masses, levels, step, *, smooth=True):
     """Quantiles within histograms, through a smooth monotone cumulative distribution.
 
     Parameters
@@ -85,13 +85,18 @@ def quantile(masses, levels, step):
     levels : sequence of float
     step : float
         Width of a bin.
+    smooth : bool, optional
+        False where bins are narrow enough for a probability that is constant in each.
 
     Returns
     -------
     list of `~numpy.ndarray`, shape (n,)
         For each level the distance from the lower edge of the first bin.
     """
-    cumulative = smooth_cumulative(masses)
+    if smooth:
+        cumulative, step = smooth_cumulative(masses), step / _SAMPLES
+    else:
+        cumulative = np.pad(np.cumsum(masses, axis=1), ((0, 0), (1, 0)))
     cumulative /= cumulative[:, -1:]
     rows = np.arange(len(cumulative))
     result = []
@@ -99,7 +104,7 @@ def quantile(masses, levels, step):
         upper = np.clip((cumulative < level).sum(1), 1, cumulative.shape[1] - 1)
         below, above = cumulative[rows, upper - 1], cumulative[rows, upper]
         share = np.clip((level - below) / np.maximum(above - below, 1e-300), 0, 1)
-        result.append(step / _SAMPLES * (upper - 1 + share))
+        result.append(step * (upper - 1 + share))
     return result
 
 

@@ -61,6 +61,14 @@ FLAGS = (
         "Look at z_second and p_second. ZWARNING calls the same bit SMALL_DELTA_CHI2.",
     ),
     FlagDefinition(
+        4,
+        "MANY_OUTLIERS",
+        "Many pixels are far from the best fit: this looks like no quasar that the eigenspectra know.",
+        "More than OUTLIER_SHARE of the pixels (of 276 km/s) lie more than 5 sigma away from the best combination of "
+        "eigenspectra and a quadratic polynomial: deep absorption, wrong flux calibration or sky subtraction, another kind of "
+        "object, or a bright quasar whose lines are its own. The redshift may well be right. ZWARNING has the same bit.",
+    ),
+    FlagDefinition(
         5,
         "Z_FITLIMIT",
         "The redshift is at or beyond the limits the model was trained for.",

@@ -19,7 +19,20 @@ from specz_cnn.results.tables import FORMATS, TABLE_COLUMNS
 
 __all__ = ["RedshiftResult"]
 
-_SHOWN = ("z", "z_err", "confidence", "p_qso", "z_second", "p_second", "z_check", "snr", "coverage")
+_SHOWN = (
+    "z",
+    "z_err",
+    "z_sys",
+    "z_sys_err",
+    "confidence",
+    "p_qso",
+    "z_second",
+    "p_second",
+    "z_check",
+    "chi2",
+)
+_SHOWN += ("snr", "coverage")
+_SDSS_FLUX = u.Unit("1e-17 erg / (s cm2 Angstrom)")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -29,7 +42,7 @@ class RedshiftResult:
     Parameters
     ----------
     z, z_err : float
-        Redshift and its error, the calibrated half width of the central 68 %.
+        Redshift and its error, the calibrated half width of the central 68 %, in the frame of SDSS's pipeline.
     z_lo, z_hi : float
         Calibrated bounds of the central 68 % of the best peak; not always symmetric about ``z``.
     confidence : float
@@ -55,6 +68,12 @@ class RedshiftResult:
         The spectrum as it was used; its flux may have been scaled.
     provenance : dict
         Tags and SHA-256 of the models, version of the package, device.
+    z_sys, z_sys_err, z_sys_lo, z_sys_hi : float
+        As ``z``, of the systemic redshift, in the frame of the maximum of Mg II.
+    chi2 : float
+        Reduced chi-squared of the fit of eigenspectra; NaN if there was none.
+    model_flux : `~numpy.ndarray` or None
+        Flux of the best fit of eigenspectra at the pixels of ``spectrum``, NaN outside the range that is fitted.
     """
 
     z: float
@@ -73,11 +92,36 @@ class RedshiftResult:
     step: float
     spectrum: SpectrumArrays = field(repr=False)
     provenance: dict = field(repr=False)
+    z_sys: float = np.nan
+    z_sys_err: float = np.nan
+    z_sys_lo: float = np.nan
+    z_sys_hi: float = np.nan
+    chi2: float = np.nan
+    model_flux: np.ndarray | None = field(default=None, repr=False)
 
     @cached_property
     def z_grid(self):
         """Redshifts at the centres of the bins of ``pdf``: `~numpy.ndarray`, shape (n_bins,)."""
         return np.expm1(self.step * (np.arange(self.pdf.size) + 0.5))
+
+    @cached_property
+    def model(self):
+        """The fit of eigenspectra on the observed wavelengths (vacuum), to be drawn over `spectrum`.
+
+        `~specutils.Spectrum` in the units of ``spectrum.flux`` (of a spectrum without an SDSS name, without unit), masked
+        outside the range that is fitted; None if there was no fit.
+        """
+        if self.model_flux is None:
+            return None
+        from specutils import Spectrum
+
+        unit = _SDSS_FLUX if self.spectrum.plate >= 0 else u.dimensionless_unscaled
+        return Spectrum(
+            spectral_axis=10.0**self.spectrum.loglam * u.AA,
+            flux=self.model_flux * unit,
+            mask=np.isnan(self.model_flux),
+            meta={"redshift_cnn": self.to_row() | self.provenance},
+        )
 
     @cached_property
     def lines(self):

@@ -22,10 +22,14 @@ TABLE_COLUMNS = (
     ("id", str, None, "The survey's name of the spectrum"),
     ("ra", np.float64, u.deg, "Right ascension (ICRS)"),
     ("dec", np.float64, u.deg, "Declination (ICRS)"),
-    ("z", np.float64, None, "Redshift"),
+    ("z", np.float64, None, "Redshift, in the frame of SDSS's pipeline"),
     ("z_err", np.float64, None, "Calibrated 68% half width of the redshift"),
     ("z_lo", np.float64, None, "Lower bound of the central 68% of the best peak"),
     ("z_hi", np.float64, None, "Upper bound of the central 68% of the best peak"),
+    ("z_sys", np.float64, None, "Systemic redshift, in the frame of Mg II's maximum"),
+    ("z_sys_err", np.float64, None, "Its 68% half width"),
+    ("z_sys_lo", np.float64, None, "Lower bound of its central 68%"),
+    ("z_sys_hi", np.float64, None, "Upper bound of its central 68%"),
     (
         "confidence",
         np.float64,
@@ -36,6 +40,7 @@ TABLE_COLUMNS = (
     ("z_second", np.float64, None, "Runner-up redshift"),
     ("p_second", np.float64, None, "Probability within 3000 km/s of the runner-up, if it is a quasar"),
     ("z_check", np.float64, None, "Redshift by the cross-check model"),
+    ("chi2", np.float64, None, "Reduced chi-squared of the fit of eigenspectra"),
     ("snr", np.float64, None, "Median signal-to-noise ratio per 69 km/s pixel"),
     ("coverage", np.float64, None, "Share of the wavelength range that has data"),
     ("flags", np.int64, None, "Warning bits (RedshiftFlag); 0 means use it"),
@@ -49,6 +54,7 @@ _PIPELINE = ("z_pipe", "z_pipe_err", "class_pipe", "zwarning_pipe")
 #: How numbers of the columns are shown.
 FORMATS = {"z_err": ".5f", "snr": ".2f", "coverage": ".3f", "p_second": ".2g", "ra": ".6f", "dec": ".6f"}
 FORMATS |= dict.fromkeys(("z", "z_lo", "z_hi", "z_second", "z_check", "z_pipe"), ".5f")
+FORMATS |= dict.fromkeys(("z_sys", "z_sys_err", "z_sys_lo", "z_sys_hi"), ".5f") | {"chi2": ".2f"}
 FORMATS |= dict.fromkeys(("confidence", "p_qso"), ".4f")
 
 

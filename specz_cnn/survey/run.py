@@ -23,7 +23,8 @@ from specz_cnn.survey.work import Job
 __all__ = ["fit_survey", "read_survey"]
 
 _BATCHES_PER_BLOCK = 2
-_PROVENANCE = ("model", "model_sha256", "cross_check", "cross_check_sha256", "package", "device")
+_PROVENANCE = ("model", "model_sha256", "cross_check", "cross_check_sha256", "measurement", "convention")
+_PROVENANCE += ("package", "device")
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ def fit_survey(
     client=None,
     resume=False,
     progress=False,
+    measure=True,
+    convention="pipeline",
 ):
     """Measure the redshifts of any number of spectrum files.
 
@@ -91,6 +94,8 @@ def fit_survey(
         Continue what a killed run left: finished parts stay as they are.
     progress : bool, optional
         Report number, rate and time left on standard error.
+    measure, convention
+        As for `~specz_cnn.fit_redshifts_cnn`.
 
     Returns
     -------
@@ -114,7 +119,10 @@ def fit_survey(
     if batch_size < 1 or rows_per_part < 1:
         raise ValueError("batch_size and rows_per_part must be positive")
     start = time.monotonic()
-    job, settings = _plan(model, cross_check, device, mask, batch_size, rows_per_part, format, client)
+    measuring = measure, convention
+    job, settings = _plan(
+        model, cross_check, device, mask, batch_size, rows_per_part, format, client, *measuring
+    )
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     with locked(output):
@@ -142,11 +150,11 @@ def fit_survey(
     return summary
 
 
-def _plan(model, cross_check, device, mask, batch_size, rows_per_part, format, client):
+def _plan(model, cross_check, device, mask, batch_size, rows_per_part, format, client, measure, convention):
     """The job for workers, and the settings that a continued run must share."""
     from specz_cnn.models import model_info
     from specz_cnn.models.output import resolve_device
-    from specz_cnn.redshift.fitter import default_models
+    from specz_cnn.redshift.fitter import default_models, measurement_provenance
     from specz_cnn.version import __version__
 
     model, cross_check = (_plain(name) for name in default_models(model, cross_check))
@@ -160,10 +168,13 @@ def _plan(model, cross_check, device, mask, batch_size, rows_per_part, format, c
         device = str(client.submit(resolve_device, None, pure=False).result())
     else:
         device = str(device)
-    job = Job(model, cross_check, tuple(sha256), __version__, device, mask, batch_size)
+    job = Job(
+        model, cross_check, tuple(sha256), __version__, device, mask, batch_size, bool(measure), convention
+    )
     settings = {
         **dict(zip(("model", "cross_check"), tags, strict=True)),
         **dict(zip(("model_sha256", "cross_check_sha256"), sha256, strict=True)),
+        **measurement_provenance(infos[0], measure, convention),
         "package": f"specz-cnn {__version__}",
         "device": device,
         "mask": mask,

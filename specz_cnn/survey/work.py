@@ -50,6 +50,8 @@ class Job:
         Mask policy of the reader.
     batch_size : int
         Spectra in one call of a network.
+    measure, convention
+        As `~specz_cnn.redshift.fitter.Fitter` takes them.
     """
 
     model: str
@@ -59,6 +61,8 @@ class Job:
     device: str | None = None
     mask: str | int = "default"
     batch_size: int = 128
+    measure: bool = True
+    convention: str = "pipeline"
 
 
 def fit_block(paths, job):
@@ -100,7 +104,7 @@ def _fitter(job):
 
     if __version__ != job.package:
         raise RuntimeError(f"this worker has specz-cnn {__version__}, the survey is run by {job.package}")
-    fitter = Fitter(job.model, job.cross_check, job.device)
+    fitter = Fitter(job.model, job.cross_check, job.device, measure=job.measure, convention=job.convention)
     found = fitter.provenance["model_sha256"], fitter.provenance["cross_check_sha256"]
     if found != tuple(job.sha256):
         raise RuntimeError(

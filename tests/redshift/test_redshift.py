@@ -139,7 +139,7 @@ def test_one_is_as_many(table, models, paths):
             row = result.to_row()
             assert row["fiber"] == table["fiber"][number]
             assert row["z_check"] == pytest.approx(table["z_check"][number], abs=1e-5)
-    assert result.pdf.shape == result.z_grid.shape == (600,)
+    assert result.pdf.shape == result.z_grid.shape == (2400,)
     assert result.pdf.sum() == pytest.approx(1)
 
 
@@ -272,7 +272,7 @@ def test_rules_of_the_flags(name, tmp_path, paths, monkeypatch):
     (own, other), expected = NAMES[name]
     model = save(tmp_path, "narrow", z_range=(0.2, 0.7))
     check = None if other is None else save(tmp_path, "check", seed=2)
-    fitter = Fitter(model, check, "cpu")
+    fitter = Fitter(model, check, "cpu", measure=False)
     said = {"narrow": own, "check": other}
     monkeypatch.setattr(
         "specz_cnn.redshift.fitter._posterior", lambda network, flux, ivar: said[network.info.name]
@@ -293,7 +293,8 @@ def test_flags_about_the_data(models, paths):
     unsorted = replace(arrays, loglam=arrays.loglam[::-1].copy())
     spectra = [arrays, faint, short, flat, elsewhere, unsorted]
     table = fit_redshifts_cnn(spectra, **models)
-    about_data = 0xFFFFFF & ~int(RedshiftFlag.SMALL_DELTA | RedshiftFlag.Z_FITLIMIT) | RedshiftFlag.BAD_INPUT
+    about_redshift = RedshiftFlag.SMALL_DELTA | RedshiftFlag.Z_FITLIMIT | RedshiftFlag.MANY_OUTLIERS
+    about_data = 0xFFFFFF & ~int(about_redshift) | RedshiftFlag.BAD_INPUT
     expected = [0, RedshiftFlag.POORDATA, RedshiftFlag.LITTLE_COVERAGE, *[RedshiftFlag.NODATA] * 2]
     assert [int(flags) & int(about_data) for flags in table["flags"]] == [*expected, RedshiftFlag.BAD_INPUT]
     assert table["coverage"][2] == pytest.approx(np.log10(6 / 5) / (1212 * 4e-4), abs=0.002)

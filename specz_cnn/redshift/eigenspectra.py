@@ -1,0 +1,294 @@
+"""Fits of a few eigenspectra to observed spectra, at every redshift of a lattice at once.
+
+Pixels of the model grid and of the eigenspectra are equidistant in log wavelength.  A shift by one step of their lattice,
+138 km/s, therefore moves the eigenspectra against the pixels by a whole number of samples, and the sums of the normal
+equations at all shifts are correlations of the data with the eigenspectra and with their products, which fast Fourier
+transforms give together (as in the SDSS pipeline: Bolton A. S. et al. 2012, AJ 144, 144).  The same code scans a few
+thousand km/s about a redshift that is known, and the whole range.
+
+Redshifts are counted on the lattice: shift ``k`` is at ``ln(1 + z) = k * SHIFT``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+
+import numpy as np
+import torch
+from scipy.fft import next_fast_len
+
+from specz_cnn.io.grid import LATTICE_STEP
+from specz_cnn.io.whole import write_whole
+
+__all__ = ["SAMPLE", "SHIFT", "Eigenspectra", "read_eigenspectra", "write_eigenspectra"]
+
+#: Native pixels of SDSS in one sample of the eigenspectra, and in one shift.
+SAMPLE = 2
+#: Shifts of the scan in ln(1 + z): 138 km/s.
+SHIFT = SAMPLE * LATTICE_STEP * float(np.log(10.0))
+
+_N_POLYNOMIAL = 3
+_SETS = "measuring", "describing"
+
+
+@dataclass(frozen=True)
+class Eigenspectra:
+    """A few spectra whose combinations, with a quadratic polynomial added, describe quasars.
+
+    Parameters
+    ----------
+    values : `torch.Tensor`, float32, shape (n_spectra, n_samples)
+        In the rest frame, averaged over pixels of the model grid, sampled every second native pixel.
+    start : float
+        log10(rest wavelength / Angstrom) of the first sample in units of 1e-4; samples lie on the lattice of the grid's pixel
+        centres.
+    prior : `torch.Tensor`, shape (n_spectra,)
+        What chi2 grows by for coefficients of one, for spectra of mean flux one.
+    """
+
+    values: torch.Tensor
+    start: float
+    prior: torch.Tensor
+
+    def __len__(self):
+        return len(self.values)
+
+    @property
+    def n_parameters(self):
+        """Of a fit at one redshift."""
+        return len(self) + _N_POLYNOMIAL
+
+    def to(self, device):
+        """The same on another device."""
+        return replace(self, values=self.values.to(device), prior=self.prior.to(device))
+
+    @cached_property
+    def pairs(self):
+        """Indices of the products of two eigenspectra, each pair once."""
+        return torch.triu_indices(len(self), len(self))
+
+    def window(self, lowest, n_shifts, grid):
+        """The samples that the pixels of a grid see at some shifts: shape (batch, n_spectra, n).
+
+        Parameters
+        ----------
+        lowest : `torch.Tensor`, int64, shape (batch,)
+            The first shift.
+        n_shifts : int
+        grid : `~specz_cnn.io.grid.ModelGrid`
+        """
+        stride = grid.factor // SAMPLE
+        n = stride * (grid.n_pixels - 1) + n_shifts
+        first = (grid.start + 0.5 * (grid.factor - 1) - self.start) / SAMPLE
+        if abs(first - round(first)) > 1e-6 or grid.factor % SAMPLE:
+            raise ValueError("the eigenspectra do not lie on the lattice of this grid")
+        # The highest shift sees the bluest samples.
+        place = round(first) - (lowest + n_shifts - 1)
+        index = place[:, None] + torch.arange(n, device=lowest.device)
+        return self.values[:, index.clamp(0, self.values.shape[1] - 1)].transpose(0, 1)
+
+    def scan(self, flux, ivar, lowest, n_shifts, grid):
+        """Chi-squared of the best fit at consecutive shifts.
+
+        Parameters
+        ----------
+        flux, ivar : `torch.Tensor`, float32, shape (batch, n_pixels)
+            On the grid; pixels without data have ``ivar = 0``.
+        lowest : `torch.Tensor`, int64, shape (batch,)
+            The first shift of each spectrum.
+        n_shifts : int
+        grid : `~specz_cnn.io.grid.ModelGrid`
+
+        Returns
+        -------
+        `torch.Tensor`, float64, shape (batch, n_shifts)
+            In the order of the shifts.
+        """
+        data = _Data.of(flux, ivar)
+        moved = self.window(lowest, n_shifts, grid)
+        i, j = self.pairs
+        size = next_fast_len(moved.shape[2], real=True)
+        spectra = torch.fft.rfft(moved, n=size)
+        products = torch.fft.rfft(moved[:, i] * moved[:, j], n=size)
+        return self._chi2(data, spectra, products, size, n_shifts, grid.factor // SAMPLE)
+
+    def fit(self, flux, ivar, u, grid):
+        """The best fit at one redshift.
+
+        Parameters
+        ----------
+        flux, ivar : `torch.Tensor`, float32, shape (batch, n_pixels)
+        u : `torch.Tensor`, float64, shape (batch,)
+            ln(1 + z).
+        grid : `~specz_cnn.io.grid.ModelGrid`
+
+        Returns
+        -------
+        model : `torch.Tensor`, float64, shape (batch, n_pixels)
+            On the grid.
+        coefficients : `torch.Tensor`, float64, shape (batch, n_spectra + 3)
+            Of the eigenspectra, and of 1, x and x^2, where x goes from -1 to 1 over the grid.
+        """
+        place = u / SHIFT
+        lowest = place.floor().to(torch.int64)
+        share = (place - lowest).to(flux)[:, None, None]
+        stride = grid.factor // SAMPLE
+        window = self.window(lowest, 2, grid)
+        bluer, redder = window[..., :-1:stride], window[..., 1::stride]
+        moved = (share * bluer + (1 - share) * redder).double()
+        data = _Data.of(flux, ivar)
+        powers = _powers(grid.n_pixels, flux.device)
+        vectors = torch.cat([moved, powers.expand(len(flux), -1, -1)], 1)
+        weighted = vectors * (ivar * data.scale[:, None] ** 2).double()[:, None]
+        normal = weighted @ vectors.transpose(1, 2)
+        diagonal = torch.arange(len(self), device=normal.device)
+        normal[:, diagonal, diagonal] += self.prior.to(normal)
+        right = (weighted @ (flux / data.scale[:, None]).double()[..., None])[..., 0]
+        size = normal.diagonal(dim1=1, dim2=2).clamp(min=1e-30).rsqrt()
+        normal = _regular(normal * size[..., None] * size[:, None])
+        coefficients = size * torch.linalg.solve(normal, (right * size)[..., None])[..., 0]
+        coefficients = coefficients * data.scale[:, None].double()
+        return (coefficients[:, None] @ vectors)[:, 0], coefficients
+
+    def model(self, coefficients, u, loglam, grid):
+        """A fitted model at any wavelengths.
+
+        Parameters
+        ----------
+        coefficients : array_like, shape (n_spectra + 3,)
+            From `fit`.
+        u : float
+            ln(1 + z).
+        loglam : array_like, shape (n,)
+            log10 of the observed wavelength in Angstrom.
+        grid : `~specz_cnn.io.grid.ModelGrid`
+            Of the fit.
+
+        Returns
+        -------
+        `~numpy.ndarray`, float64, shape (n,)
+            NaN outside the range of the grid, where nothing was fitted.
+        """
+        place = np.asarray(loglam, dtype=np.float64) / LATTICE_STEP
+        sample = (place - u / (SHIFT / SAMPLE) - self.start) / SAMPLE
+        values = self.values.cpu().numpy()
+        rows = [np.interp(sample, np.arange(values.shape[1]), row) for row in values]
+        first, last = grid.loglam[[0, -1]] / LATTICE_STEP
+        x = 2 * (place - first) / (last - first) - 1
+        rows += [x**k for k in range(_N_POLYNOMIAL)]
+        half = 0.5 * grid.factor
+        return np.where((place > first - half) & (place < last + half), coefficients @ np.array(rows), np.nan)
+
+    def _chi2(self, data, spectra, products, size, n_shifts, stride):
+        """Chi-squared from Fourier transforms of the eigenspectra and of their products."""
+        batch, n_terms, n_pixels = data.weighted.shape
+        spread = data.weighted.new_zeros(batch, n_terms, stride * n_pixels)
+        spread[..., ::stride] = data.weighted
+        kernel = torch.fft.rfft(spread[..., : stride * (n_pixels - 1) + 1], n=size).conj()
+        # The terms: weight times 1, x, x^2, and flux.
+        first = torch.fft.irfft(spectra[:, :, None] * kernel[:, None], n=size)[..., :n_shifts]
+        second = torch.fft.irfft(products * kernel[:, :1], n=size)[..., :n_shifts]
+        first, second = first.flip(-1).double(), second.flip(-1).double()
+        k, n = len(self), len(self) + _N_POLYNOMIAL
+        i, j = self.pairs
+        normal = second.new_zeros(batch, n_shifts, n, n)
+        normal[:, :, i, j] = second.transpose(1, 2)
+        normal[:, :, j, i] = second.transpose(1, 2)
+        cross = first[:, :, :_N_POLYNOMIAL].permute(0, 3, 1, 2)
+        normal[:, :, :k, k:] = cross
+        normal[:, :, k:, :k] = cross.transpose(2, 3)
+        normal[:, :, k:, k:] = data.polynomial[:, None]
+        right = torch.cat([first[:, :, -1].transpose(1, 2), data.right[:, None].expand(-1, n_shifts, -1)], 2)
+        diagonal = torch.arange(k, device=normal.device)
+        normal[:, :, diagonal, diagonal] += self.prior.to(normal)
+        return data.total[:, None] - _explained(normal, right)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What the normal equations need of a spectrum, its flux scaled to about one and freed of a quadratic polynomial."""
+
+    weighted: torch.Tensor  # (batch, 4, n_pixels): weight times 1, x, x^2, flux
+    polynomial: torch.Tensor  # (batch, 3, 3)
+    right: torch.Tensor  # (batch, 3)
+    total: torch.Tensor  # (batch,): chi2 of nothing
+    scale: torch.Tensor  # (batch,)
+
+    @classmethod
+    def of(cls, flux, ivar):
+        root = ivar.sqrt()
+        scale = (root * flux.abs()).sum(1) / root.sum(1).clamp(min=1e-30)
+        scale = scale.clamp(min=1e-30)[:, None]
+        flux, weight = flux / scale, ivar * scale**2
+        powers = _powers(flux.shape[1], flux.device)
+        polynomial = (weight.double() @ _products(powers).flatten(1)).unflatten(1, (_N_POLYNOMIAL,) * 2)
+        right = (weight * flux).double() @ powers.T
+        # Chi2 does not depend on a polynomial in the data; without it there is less to subtract from each other.
+        coefficients = torch.linalg.solve(_regular(polynomial), right[..., None])[..., 0]
+        flux = flux - (coefficients @ powers).to(flux)
+        right = (weight * flux).double() @ powers.T
+        weighted = torch.cat([weight[:, None] * powers.to(flux), (weight * flux)[:, None]], 1)
+        total = (weight * flux * flux).double().sum(1)
+        return cls(weighted, polynomial, right, total, scale[:, 0])
+
+
+def _regular(normal):
+    """A normal matrix that can be solved, whatever is lacking."""
+    diagonal = normal.diagonal(dim1=-2, dim2=-1)
+    return normal + torch.diag_embed(1e-6 * diagonal + 1e-12 * diagonal.amax(-1, keepdim=True) + 1e-30)
+
+
+def _explained(normal, right):
+    """The part of chi2 that a fit takes away."""
+    scale = normal.diagonal(dim1=-2, dim2=-1).clamp(min=1e-30).rsqrt()
+    normal = _regular(normal * scale[..., None] * scale[..., None, :])
+    right = right * scale
+    return (right * torch.linalg.solve(normal, right[..., None])[..., 0]).sum(-1)
+
+
+@cache
+def _powers(n_pixels, device):
+    x = torch.linspace(-1, 1, n_pixels, device=device, dtype=torch.float64)
+    return torch.stack([x**k for k in range(_N_POLYNOMIAL)])
+
+
+def _products(powers):
+    return (powers[:, None] * powers[None]).permute(2, 0, 1)
+
+
+def read_eigenspectra(path):
+    """The eigenspectra of a file written by `write_eigenspectra`.
+
+    Returns
+    -------
+    measuring, describing : Eigenspectra
+    """
+    with np.load(path) as file:
+        return tuple(
+            Eigenspectra(
+                torch.from_numpy(file[f"{name}_values"]),
+                float(file["start"]),
+                torch.from_numpy(file[f"{name}_prior"]),
+            )
+            for name in _SETS
+        )
+
+
+def write_eigenspectra(path, measuring, describing):
+    """Write eigenspectra to an ``.npz`` file, in single precision.
+
+    Parameters
+    ----------
+    path : path-like
+    measuring, describing : Eigenspectra
+        With the same samples.
+    """
+    if measuring.start != describing.start or measuring.values.shape[1] != describing.values.shape[1]:
+        raise ValueError("both sets of eigenspectra must have the same samples")
+    arrays = {"start": np.float64(measuring.start)}
+    for name, some in zip(_SETS, (measuring, describing), strict=True):
+        arrays[f"{name}_values"] = some.values.detach().cpu().numpy().astype(np.float32)
+        arrays[f"{name}_prior"] = some.prior.detach().cpu().numpy().astype(np.float32)
+    with write_whole(path) as part, open(part, "wb") as file:
+        np.savez(file, **arrays)

@@ -1,0 +1,547 @@
+"""Networks find, eigenspectra measure: p(z) of a network, sharpened by a fit to the spectrum about each of its peaks.
+
+A network says which peak is how probable; chi-squared of a few eigenspectra (`specz_cnn.redshift.eigenspectra`) says where in
+the peak the redshift lies.  About every credible peak, within 3000 km/s,
+
+    p(u) ~ p_net(u)^alpha [(1 - share) L * N(floor) + share L * N(wing)],   L(u) = exp(-chi2(u) / 2T),   u = ln(1 + z),
+
+where ``*`` is a convolution and ``T = temperature * max(1, chi2 / degrees of freedom)``: eigenspectra are never a perfect
+model, and what they lack widens the likelihood and leaves a floor.  The sum of p(u) over the peak stays what the network
+says.  The numbers are chosen by likelihood on labelled spectra (`specz_cnn.redshift.precision`).
+
+Where a fit knows less than the network, the network's answer stays: few pixels, the highest redshifts, broad absorption.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.interpolate import CubicSpline
+
+from specz_cnn.io.grid import LATTICE_STEP, ModelGrid
+from specz_cnn.redshift.eigenspectra import SHIFT, Eigenspectra, read_eigenspectra
+from specz_cnn.results.distribution import quantile
+from specz_cnn.velocity import SPEED_OF_LIGHT
+
+__all__ = [
+    "CONVENTIONS",
+    "GRID",
+    "NATIVE",
+    "Interval",
+    "Likelihood",
+    "Measured",
+    "Measurement",
+    "at_redshift",
+    "interval_of",
+    "label_density",
+    "packaged_measurement",
+    "peak_probability",
+    "systemic_from",
+]
+
+#: Width of the bins of a measured p(z) in ln(1 + z): a native pixel of SDSS, 69 km/s.
+NATIVE = LATTICE_STEP * float(np.log(10.0))
+#: Which redshift ``z`` is: that of SDSS's pipeline, from all wavelengths, or of its quasar catalogues, without the forest.
+CONVENTIONS = ("pipeline", "catalogue")
+#: The grid that spectra are fitted on.
+GRID = ModelGrid()
+
+_REACH = 22  # shifts to either side: 3037 km/s
+_FINE = 8  # cells of p(u) in a shift: 17 km/s
+_CELLS = 2 * _REACH * _FINE
+_BINS_PER_SHIFT = round(SHIFT / NATIVE)
+_CELL = SHIFT / _FINE
+_ROWS = 16  # scanned at a time, so that arrays stay in the processor's cache
+_FOREST_END = 1260.0  # Angstrom: redward wing of Lyman alpha
+_FOREST_SEEN = 1.8  # redshift from which on the forest is in view
+_TROUGHS = 1400.0, 1535.0  # Angstrom: where the C IV of a wind absorbs
+_TROUGH_PIXELS = 7  # 2000 km/s
+_OFF = 5.0  # sigma of an outlier, as in SDSS
+_TINY = 1e-12
+_LEVELS = 0.15865525393145707, 0.5, 0.8413447460685429
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """What a fit says about peaks, before it is turned into probabilities.
+
+    Parameters
+    ----------
+    chi2 : `~numpy.ndarray`, shape (n, n_shifts)
+    freedom : `~numpy.ndarray`, shape (n,)
+        Degrees of freedom.
+    centre : `~numpy.ndarray` of int, shape (n,)
+        The shift in the middle.
+    prior : `~numpy.ndarray`, shape (n, n_cells)
+        ln p(u) of the network in the cells, in the frame of the fit.
+    """
+
+    chi2: np.ndarray
+    freedom: np.ndarray
+    centre: np.ndarray
+    prior: np.ndarray
+
+    @property
+    def z(self):
+        """Redshift in the middle, shape (n,)."""
+        return np.expm1(self.centre * SHIFT)
+
+    @property
+    def places(self):
+        """ln(1 + z) in the middle of the cells, shape (n, n_cells)."""
+        return SHIFT * (self.centre[:, None] - _REACH + (np.arange(_CELLS) + 0.5) / _FINE)
+
+    def rows(self, rows):
+        """Some of the peaks."""
+        return Likelihood(self.chi2[rows], self.freedom[rows], self.centre[rows], self.prior[rows])
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Medians and central 68 % in ln(1 + z), each of shape (n,)."""
+
+    low: np.ndarray
+    middle: np.ndarray
+    high: np.ndarray
+
+    def stretched(self, factor):
+        """With half widths multiplied."""
+        middle = self.middle
+        return Interval(middle - factor * (middle - self.low), middle, middle + factor * (self.high - middle))
+
+    def moved(self, offset, scatter):
+        """In a frame that lies ``offset`` away, give or take ``scatter``."""
+        middle = self.middle + offset
+        low, high = np.hypot(self.middle - self.low, scatter), np.hypot(self.high - self.middle, scatter)
+        return Interval(middle - low, middle, middle + high)
+
+    def where(self, use, other):
+        """This one where ``use``, else the other."""
+        return Interval(*(np.where(use, a, b) for a, b in zip(self._parts, other._parts, strict=True)))
+
+    @property
+    def _parts(self):
+        return self.low, self.middle, self.high
+
+    def columns(self, rows, n):
+        """``z, z_err, z_lo, z_hi`` of ``n`` rows, NaN in those that are none of ``rows``."""
+        z = np.expm1(self.middle)
+        error = (1 + z) * 0.5 * (self.high - self.low)
+        columns = []
+        for values in (z, error, np.expm1(self.low), np.expm1(self.high)):
+            columns.append(np.full(n, np.nan))
+            columns[-1][rows] = values
+        return columns
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a measurement gives.
+
+    Parameters
+    ----------
+    own : `~specz_cnn.redshift.posterior.Posterior`
+        The network's, with the measured p(z) in bins of `NATIVE`, redshifts and errors, all in the pipeline's frame.
+    systemic : dict of str to `~numpy.ndarray`, shape (n,)
+        ``z_sys, z_sys_err, z_sys_lo, z_sys_hi``: the redshift in the frame of Mg II's maximum.
+    chi2 : `~numpy.ndarray`, shape (n,)
+        Reduced chi-squared of the fit at the redshift.
+    outliers : `~numpy.ndarray` of bool, shape (n,)
+        Whether too many pixels are off by more than 5 sigma.
+    by_fit : `~numpy.ndarray` of bool, shape (n,)
+        Whether the fit had a say.
+    """
+
+    own: object
+    systemic: dict
+    chi2: np.ndarray
+    outliers: np.ndarray
+    by_fit: np.ndarray
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How p(z) is measured: eigenspectra, and what their fits are worth.
+
+    Parameters
+    ----------
+    measuring : Eigenspectra
+        A few, whose chi-squared has its minimum at the redshift.
+    describing : Eigenspectra
+        More of them, which describe the spectrum once the redshift is known.
+    model : dict
+        For `peak_probability`.
+    limits : dict
+        ``p_peak``: probability from which on a runner-up is measured.  ``n_pixels`` and ``z_max``: fewer pixels or higher
+        redshifts are left to the network, and so are spectra of whose pixels blueward of C IV more than the share
+        ``trough`` lie far below the fit.  ``outliers``: share of pixels off by more than 5 sigma that is too many.
+    frames : dict
+        ``offset`` of systemic redshifts from those of the pipeline and their ``scatter``, functions of redshift in km/s.
+    factor : dict or float, optional
+        By which half widths of p(u) are multiplied to hold 68 %, a function of redshift.
+    tag : str, optional
+        The name of exactly this measurement.
+    report : dict, optional
+        What it was made from and how good it is; not used.
+    """
+
+    measuring: Eigenspectra
+    describing: Eigenspectra
+    model: dict
+    limits: dict
+    frames: dict
+    factor: dict | float = 1.0
+    tag: str = ""
+    report: dict = field(default_factory=dict)
+
+    def to(self, device):
+        """The same on another device."""
+        return replace(self, measuring=self.measuring.to(device), describing=self.describing.to(device))
+
+    def __call__(self, own, flux, ivar, *, convention="pipeline", frame="sdss"):
+        """Measure what a network has found.
+
+        Parameters
+        ----------
+        own : `~specz_cnn.redshift.posterior.Posterior`
+            Of the network.
+        flux, ivar : `~numpy.ndarray`, float32, shape (n, n_pixels)
+            On `GRID`.
+        convention : str, optional
+            One of `CONVENTIONS`.
+        frame : str, optional
+            Of the network's redshift: "sdss" or "systemic".
+
+        Returns
+        -------
+        Measured
+        """
+        n = len(own.z)
+        main = np.flatnonzero(np.isfinite(own.z))
+        second = np.flatnonzero(own.p_second > self.limits["p_peak"])
+        rows, k = np.concatenate([main, second]), len(main)
+        u = np.log1p(np.concatenate([own.z[main], own.z_second[second]]))
+        found = self.likelihood(
+            flux[rows], ivar[rows], u, own.pdf[rows], own.step, convention=convention, frame=frame
+        )
+        core, p = peak_probability(found, self.model)
+        fitted = interval_of(p, found.centre).stretched(at_redshift(self.factor, found.z))
+        chi2, outliers, trough = self.judge(flux[rows], ivar[rows], fitted.middle)
+        by_fit = ~self.leans(found, trough)
+
+        best = Interval(*(values[:k] for values in (fitted.low, fitted.middle, fitted.high)))
+        network = Interval(*(np.log1p(values[main]) for values in (own.z_lo, own.z, own.z_hi)))
+        offset, scatter = self._between_frames(own.z[main])
+        if frame == "systemic":
+            p_sys = self._systemic(core[:k], found.rows(slice(k)), own.pdf[main], own.step)
+            systemic = interval_of(p_sys, found.centre[:k]).where(by_fit[:k], network)
+            best = best.where(by_fit[:k], network.moved(-offset, scatter))
+        else:
+            best = best.where(by_fit[:k], network)
+            systemic = best.moved(offset, scatter)
+
+        moved = offset if frame == "systemic" else np.zeros_like(offset)
+        pdf = np.full((n, round(own.pdf.shape[1] * own.step / NATIVE)), np.nan)
+        pdf[main] = _in_native_bins(own.pdf[main], own.step, moved)
+        for row, values, centre in zip(rows[by_fit], p[by_fit], found.centre[by_fit], strict=True):
+            _replace_peak(pdf[row], values, _BINS_PER_SHIFT * (centre - _REACH))
+        z_second = own.z_second.copy()
+        z_second[second] = np.where(by_fit[k:], np.expm1(fitted.middle[k:]), z_second[second])
+        names = ("z", "z_err", "z_lo", "z_hi")
+        values = dict(zip(names, best.columns(main, n), strict=True))
+        judged = np.full((2, n), np.nan)
+        judged[:, main] = chi2[:k], outliers[:k] > self.limits["outliers"]
+        used = np.zeros(n, dtype=bool)
+        used[main] = by_fit[:k]
+        return Measured(
+            replace(own, step=NATIVE, pdf=pdf, z_second=z_second, **values),
+            dict(zip(("z_sys", "z_sys_err", "z_sys_lo", "z_sys_hi"), systemic.columns(main, n), strict=True)),
+            judged[0],
+            judged[1] == 1,
+            used,
+        )
+
+    def likelihood(self, flux, ivar, u, pdf, step, *, convention="pipeline", frame="sdss"):
+        """Fit about redshifts.
+
+        Parameters
+        ----------
+        flux, ivar : `~numpy.ndarray`, float32, shape (n, n_pixels)
+            On `GRID`.
+        u : `~numpy.ndarray`, shape (n,)
+            ln(1 + z) to look about.
+        pdf : `~numpy.ndarray`, shape (n, n_bins)
+            Of the network.
+        step : float
+            Width of its bins in ln(1 + z).
+        convention, frame : str, optional
+            As above.
+
+        Returns
+        -------
+        Likelihood
+        """
+        z = np.expm1(u)
+        centre = np.rint(u / SHIFT).astype(np.int64)
+        if convention == "catalogue":
+            rest = GRID.wavelength / (1 + z[:, None])
+            ivar = np.where((rest > _FOREST_END) | (z[:, None] < _FOREST_SEEN), ivar, 0).astype(np.float32)
+        chi2 = np.empty((len(z), 2 * _REACH + 1))
+        for part in _parts(len(z)):
+            data = self._tensors(flux[part], ivar[part], centre[part] - _REACH)
+            with torch.inference_mode():
+                chi2[part] = self.measuring.scan(*data, 2 * _REACH + 1, GRID).cpu().numpy()
+        freedom = (ivar > 0).sum(1) - self.measuring.n_parameters
+        found = Likelihood(chi2, freedom, centre, np.empty((len(z), 0)))
+        if frame == "systemic":
+            offset, scatter = self._between_frames(z)
+            prior = _convolved(np.exp(_log_density(pdf, step, found.places + offset[:, None])), scatter)
+            prior = np.log(np.maximum(prior, _TINY))
+        else:
+            prior = _log_density(pdf, step, found.places)
+        return replace(found, prior=prior)
+
+    def judge(self, flux, ivar, u):
+        """How well eigenspectra describe spectra at their redshifts.
+
+        Parameters
+        ----------
+        flux, ivar : `~numpy.ndarray`, float32, shape (n, n_pixels)
+        u : `~numpy.ndarray`, shape (n,)
+            ln(1 + z).
+
+        Returns
+        -------
+        chi2, outliers, trough : `~numpy.ndarray`, shape (n,)
+            Reduced chi-squared; shares of pixels off by more than 5 sigma, and of the spectrum blueward of C IV that lies
+            far below the fit.
+        """
+        chi2, outliers, trough = np.empty((3, len(u)))
+        for part in _parts(len(u)):
+            f, w, x = self._tensors(flux[part], ivar[part], u[part])
+            with torch.inference_mode():
+                model = self.describing.fit(f, w, x, GRID)[0].cpu().numpy()
+            w = ivar[part].astype(np.float64)
+            pull = (flux[part] - model) * np.sqrt(w)
+            n_used = np.maximum((w > 0).sum(1), 1)
+            chi2[part] = (pull**2).sum(1) / np.maximum(n_used - self.describing.n_parameters, 1)
+            outliers[part] = (np.abs(pull) > _OFF).sum(1) / n_used
+            trough[part] = _trough(flux[part], w, model, u[part])
+        return chi2, outliers, trough
+
+    def model_flux(self, flux, ivar, z, loglam):
+        """The fit to one spectrum at a redshift, at any wavelengths.
+
+        Parameters
+        ----------
+        flux, ivar : `~numpy.ndarray`, float32, shape (n_pixels,)
+            On `GRID`.
+        z : float
+        loglam : `~numpy.ndarray`, shape (n,)
+            log10 of the observed wavelength in Angstrom.
+
+        Returns
+        -------
+        `~numpy.ndarray`, shape (n,)
+            NaN outside the range of the fit.
+        """
+        u = np.log1p(z)
+        with torch.inference_mode():
+            _, coefficients = self.describing.fit(*self._tensors(flux[None], ivar[None], np.array([u])), GRID)
+        return self.describing.model(coefficients[0].cpu().numpy(), u, loglam, GRID)
+
+    def leans(self, found, trough):
+        """Where the network's answer stays: shape (n,)."""
+        limits = self.limits
+        few = found.freedom + self.measuring.n_parameters < limits["n_pixels"]
+        return few | (found.z > limits["z_max"]) | (trough > limits["trough"])
+
+    def _tensors(self, *arrays):
+        device = self.measuring.values.device
+        return [torch.as_tensor(values).to(device) for values in arrays]
+
+    def _between_frames(self, z):
+        """Offset of the systemic frame from the pipeline's and its scatter, in ln(1 + z)."""
+        return (at_redshift(self.frames[name], z) / SPEED_OF_LIGHT for name in ("offset", "scatter"))
+
+    def _systemic(self, core, found, pdf, step):
+        """p(u) of the systemic redshift, of a network in its frame and the fit, which is given in the pipeline's."""
+        offset, scatter = self._between_frames(found.z)
+        fitted = np.log(np.maximum(_convolved(core, scatter, offset), _TINY))
+        log_p = fitted + _log_density(pdf, step, found.places)
+        return _normalised(np.exp(log_p - log_p.max(1, keepdims=True)))
+
+
+def interval_of(p, centre):
+    """Medians and central 68 % of probabilities in cells about shifts: an `Interval`."""
+    return Interval(*(SHIFT * (centre - _REACH) + q for q in quantile(p, _LEVELS, _CELL, smooth=False)))
+
+
+def label_density(likelihood, model, u):
+    """Probability density of labels under a model, per 100 km/s.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    model : dict
+        Of `peak_probability`.
+    u : `~numpy.ndarray`, shape (n,)
+        ln(1 + z) of the labels.
+
+    Returns
+    -------
+    `~numpy.ndarray`, shape (n,)
+        Zero for labels that lie outside.
+    """
+    _, p = peak_probability(likelihood, model)
+    cell = np.floor((u - SHIFT * (likelihood.centre - _REACH)) / _CELL).astype(np.int64)
+    inside = (cell >= 0) & (cell < _CELLS)
+    density = p[np.arange(len(p)), np.clip(cell, 0, _CELLS - 1)] * (100 / (_CELL * SPEED_OF_LIGHT))
+    return np.where(inside, density, 0.0)
+
+
+def peak_probability(likelihood, model):
+    """p(u) of peaks in cells of 17 km/s, from chi2 and the network's p(z).
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    model : dict
+        ``alpha``, ``temperature``, ``floor`` (km/s), ``share``, ``wing`` (km/s): numbers or functions of redshift.
+
+    Returns
+    -------
+    core, p : `~numpy.ndarray`, shape (n, n_cells)
+        Without and with the network; rows sum to one.
+    """
+    alpha, temperature, floor, share, wing = (
+        at_redshift(model[name], likelihood.z)[:, None]
+        for name in ("alpha", "temperature", "floor", "share", "wing")
+    )
+    fine = likelihood.chi2 @ _spline()
+    least = fine.min(1, keepdims=True)
+    temperature = temperature * np.maximum(least / np.maximum(likelihood.freedom, 1)[:, None], 1)
+    p = _normalised(np.exp(-0.5 * (fine - least) / temperature))
+    floor, wing = floor[:, 0] / SPEED_OF_LIGHT, wing[:, 0] / SPEED_OF_LIGHT
+    core = _normalised((1 - share) * _convolved(p, floor) + share * _convolved(p, wing))
+    log_p = np.log(np.maximum(core, _TINY)) + alpha * likelihood.prior
+    return core, _normalised(np.exp(log_p - log_p.max(1, keepdims=True)))
+
+
+def at_redshift(nodes, z):
+    """A function of redshift, linear between nodes ``{"z": [...], "value": [...]}``; or a constant."""
+    if isinstance(nodes, dict):
+        return np.interp(z, nodes["z"], nodes["value"])
+    return np.full(np.shape(z), float(nodes))
+
+
+def systemic_from(own, frames=None):
+    """Systemic redshifts of networks that are not measured.
+
+    Parameters
+    ----------
+    own : `~specz_cnn.redshift.posterior.Posterior`
+    frames : dict, optional
+        ``Measurement.frames`` for a network in the frame of SDSS; None for one in the systemic frame.
+
+    Returns
+    -------
+    dict of str to `~numpy.ndarray`, shape (n,)
+    """
+    low, middle, high = (np.log1p(values) for values in (own.z_lo, own.z, own.z_hi))
+    interval = Interval(low, middle, high)
+    if frames is not None:
+        offset, scatter = (
+            at_redshift(frames[name], own.z) / SPEED_OF_LIGHT for name in ("offset", "scatter")
+        )
+        interval = interval.moved(offset, scatter)
+    names = ("z_sys", "z_sys_err", "z_sys_lo", "z_sys_hi")
+    return dict(zip(names, interval.columns(slice(None), len(own.z)), strict=True))
+
+
+@cache
+def packaged_measurement(device="cpu"):
+    """The measurement of the package on a device."""
+    if device != "cpu":
+        return packaged_measurement().to(device)
+    values = json.loads(Path(__file__).with_name("measurement.json").read_text(encoding="utf-8"))
+    return Measurement(*read_eigenspectra(Path(__file__).with_name("eigenspectra.npz")), **values)
+
+
+def _parts(n):
+    return [slice(first, first + _ROWS) for first in range(0, n, _ROWS)]
+
+
+def _normalised(p):
+    return p / p.sum(1, keepdims=True)
+
+
+@cache
+def _spline():
+    """Matrix that takes chi2 at the shifts to the middles of the cells."""
+    spline = CubicSpline(np.arange(2 * _REACH + 1), np.eye(2 * _REACH + 1), axis=0)
+    return np.ascontiguousarray(spline((np.arange(_CELLS) + 0.5) / _FINE).T)
+
+
+def _convolved(p, sigma, offset=0.0):
+    """Rows of cells convolved with Gaussians of a width and an offset, in ln(1 + z), that differ from row to row."""
+    size = 2 * p.shape[1]
+    frequency = 2 * np.pi * np.fft.rfftfreq(size) / _CELL
+    sigma, offset = np.reshape(sigma, (-1, 1)), np.reshape(offset, (-1, 1))
+    kernel = np.exp(-0.5 * (frequency * sigma) ** 2 - 1j * frequency * offset)
+    return np.maximum(np.fft.irfft(np.fft.rfft(p, size, axis=1) * kernel, size, axis=1)[:, : p.shape[1]], 0)
+
+
+def _log_density(pdf, step, u):
+    """ln p at places of shape (n, m), linear between the middles of bins."""
+    place = np.clip(u / step - 0.5, 0, pdf.shape[1] - 1.000001)
+    left = place.astype(np.int64)
+    share = place - left
+    rows = np.arange(len(pdf))[:, None]
+    low, high = np.log(np.maximum(pdf[rows, left], _TINY)), np.log(np.maximum(pdf[rows, left + 1], _TINY))
+    return np.where(u < 0, np.log(_TINY), (1 - share) * low + share * high)
+
+
+def _in_native_bins(pdf, step, offset):
+    """Probabilities in bins of `NATIVE`, each row moved by ``offset`` to the blue."""
+    n_bins = round(pdf.shape[1] * step / NATIVE)
+    parts = round(step / NATIVE)
+    if abs(step / NATIVE - parts) < 1e-9 and not np.any(offset):
+        return np.repeat(pdf / parts, parts, axis=1)
+    edges, fine = step * np.arange(pdf.shape[1] + 1), NATIVE * np.arange(n_bins + 1)
+    out = np.empty((len(pdf), n_bins))
+    for row, values, by in zip(out, pdf, offset, strict=True):
+        below = np.interp(fine + by, edges, np.concatenate([[0], np.cumsum(values)]))
+        below[0], below[-1] = 0.0, below[-1] + (values.sum() - below[-1])
+        row[:] = np.diff(below)
+    return out
+
+
+def _replace_peak(pdf, cells, lowest):
+    """Put a peak, given in cells, in place of what stands there; its sum stays."""
+    bins = cells.reshape(-1, _FINE // _BINS_PER_SHIFT).sum(1)
+    first, last = max(lowest, 0), min(lowest + len(bins), len(pdf))
+    bins = bins[first - lowest : last - lowest]
+    pdf[first:last] = bins * (pdf[first:last].sum() / bins.sum())
+
+
+def _trough(flux, ivar, model, u):
+    """Share of the spectrum blueward of C IV that lies far below the fit: shape (n,)."""
+    rest = GRID.wavelength / np.exp(u)[:, None]
+    seen = (rest > _TROUGHS[0]) & (rest < _TROUGHS[1])
+    weight = np.where(seen, ivar, 0.0)
+    window = np.ones(_TROUGH_PIXELS)
+
+    def near(values):
+        return np.stack([np.convolve(row, window, mode="same") for row in values])
+
+    total = near(weight)
+    lacking = near(weight * (model - flux))
+    expected = near(weight * model)
+    deep = (lacking > 0.4 * expected) & (lacking > _OFF * np.sqrt(total)) & (total > 0) & seen
+    return deep.sum(1) / np.maximum((seen & (ivar > 0)).sum(1), 1)
