@@ -10,6 +10,7 @@ Step by step:
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from scipy.optimize import minimize
@@ -85,7 +86,7 @@ def calibrate_measurement(measurement, own, flux, ivar, z, weights, *, frame="sd
     half = np.where(u > interval.middle, interval.high - interval.middle, interval.middle - interval.low)
     pull = np.abs(u - interval.middle) / half
     factor = {"z": [], "value": []}
-    for low, high in zip(_CLASSES[:-1], _CLASSES[1:], strict=True):
+    for low, high in pairwise(_CLASSES):
         some = (np.expm1(u) >= low) & (np.expm1(u) < high)
         if some.any():
             n = np.sum(weights[some]) ** 2 / np.sum(weights[some] ** 2)

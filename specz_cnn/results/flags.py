@@ -64,9 +64,9 @@ FLAGS = (
         4,
         "MANY_OUTLIERS",
         "Many pixels are far from the best fit: this looks like no quasar that the eigenspectra know.",
-        "More than OUTLIER_SHARE of the pixels (of 276 km/s) lie more than 5 sigma away from the best combination of "
-        "eigenspectra and a quadratic polynomial: deep absorption, wrong flux calibration or sky subtraction, another kind of "
-        "object, or a bright quasar whose lines are its own. The redshift may well be right. ZWARNING has the same bit.",
+        "The share of pixels (of 276 km/s) that lie more than 5 sigma away from the best combination of eigenspectra is "
+        "larger than in 98 of 100 real quasars: deep absorption, wrong flux calibration or sky subtraction, another kind of "
+        "object, or a bright quasar with lines of its own. The redshift may well be right. ZWARNING has the same bit.",
     ),
     FlagDefinition(
         5,
