@@ -211,15 +211,23 @@ def test_figures_of_little(survey, tmp_path):
     assert "by_redshift.png" in {path.name for path in paths}
 
 
-def test_many_points(survey, tmp_path):
+def test_many_points_are_all_drawn(survey, tmp_path):
     pytest.importorskip("matplotlib")
     from astropy.table import vstack
 
     from specz_cnn.evaluate.figures import plot_predicted
 
     labels, results = survey
-    many = match_results(vstack([results] * 20), read_labels(labels))
-    plot_predicted(evaluate(many)).savefig(tmp_path / "many.png", dpi=50)
+    many = evaluate(match_results(vstack([results] * 20), read_labels(labels)))
+    figure = plot_predicted(many)
+    figure.savefig(tmp_path / "many.svg", dpi=50)
+    upper, lower = figure.axes
+    shown = sum(len(line.get_xdata()) for line in upper.lines if line.get_linestyle() == "None")
+    assert shown == np.isfinite(many.quasars["z"]).sum() == 20 * 269
+    # Thousands of dots are one image in the file, not as many shapes.
+    dots = [axes.lines[1 if axes is upper else 0] for axes in (upper, lower)]
+    assert all(line.get_rasterized() for line in dots)
+    assert (tmp_path / "many.svg").stat().st_size < 500_000
 
 
 def test_import_is_light():

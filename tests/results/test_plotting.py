@@ -108,11 +108,20 @@ def test_what_can_be_left_out():
     ids=["no redshift", "no data", "two pixels", "star", "unknown numbers"],
 )
 def test_odd_results_are_drawn(item):
-    draw(item)
+    figure = draw(item)
+    assert len(figure.axes) == 3
+    title = figure.get_suptitle()
+    assert ("no redshift" in title) == np.isnan(item.z)
+    # Pixels that hold nothing are in no curve.
+    known = np.isfinite(item.spectrum.flux) & (item.spectrum.ivar > 0)
+    curves = [line for line in figure.axes[0].lines if len(line.get_xdata()) == known.size]
+    assert min(np.isfinite(np.ma.filled(line.get_ydata(), np.nan)).sum() for line in curves) == known.sum()
 
 
 def test_dollar_signs_in_file_names_are_no_mathematics():
-    draw(result(arrays=spectrum(file="a$b_$c^.fits")))
+    figure = draw(result(arrays=spectrum(file="a$b_$c^.fits")))
+    # Escaped, matplotlib draws the signs themselves; in pairs they would begin and end mathematics.
+    assert r"a\$b_\$c^.fits" in figure.get_suptitle()
 
 
 def test_name_without_a_file():
