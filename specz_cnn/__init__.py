@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from specz_cnn.io.grid import ModelGrid
     from specz_cnn.models import list_models, load_model
     from specz_cnn.redshift import fit_redshift_cnn, fit_redshifts_cnn
-    from specz_cnn.results import RedshiftResult
+    from specz_cnn.results import RedshiftResult, plotting
     from specz_cnn.results.flags import RedshiftFlag, decode_flags
 
 # Public name: the module that defines it, imported at first use.
@@ -93,14 +93,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
-    if name in _LAZY:
-        value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
-        globals()[name] = value
-        return value
-    if name in _SUBPACKAGES:
-        return import_module(f"{__name__}.{_MOVED.get(name, name)}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # or every name would be one
+
+    def __getattr__(name):
+        if name in _LAZY:
+            value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+            globals()[name] = value
+            return value
+        if name in _SUBPACKAGES:
+            return import_module(f"{__name__}.{_MOVED.get(name, name)}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__():

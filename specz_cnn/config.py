@@ -43,7 +43,7 @@ class Conf(config.ConfigNamespace):
 conf = Conf()
 
 
-def cache_directory():
+def cache_directory() -> Path:
     """Directory that holds downloaded spectra.
 
     Returns

@@ -7,7 +7,7 @@ from pathlib import Path
 __all__ = ["example_path"]
 
 
-def example_path():
+def example_path() -> str:
     """Path of the packaged example spectrum, for first steps and for tests of an installation.
 
     It is simulated, not observed: its header says so (``SIMULATE``) and holds the true redshift (``Z_TRUE``).

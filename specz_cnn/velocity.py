@@ -6,8 +6,12 @@ A redshift is off by ``dv = c (z - z_true) / (1 + z_true)``; within 3000 km/s it
 from __future__ import annotations
 
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = [
     "MAD_TO_SIGMA",
@@ -36,7 +40,7 @@ ONE_SIGMA = 0.6827
 MAD_TO_SIGMA = 1.0 / NormalDist().inv_cdf(0.75)
 
 
-def velocity_difference(z, z_true):
+def velocity_difference(z: ArrayLike, z_true: ArrayLike) -> np.ndarray:
     """Velocity difference ``c (z - z_true) / (1 + z_true)``.
 
     Parameters
@@ -53,7 +57,7 @@ def velocity_difference(z, z_true):
     return SPEED_OF_LIGHT * (z - z_true) / (1.0 + z_true)
 
 
-def weighted_quantile(values, q, weights=None):
+def weighted_quantile(values: ArrayLike, q: ArrayLike, weights: ArrayLike | None = None) -> np.ndarray:
     """Quantiles of weighted values.
 
     Parameters
@@ -86,7 +90,7 @@ def weighted_quantile(values, q, weights=None):
     return 0.5 * (values[first] + values[last])
 
 
-def nmad(values, weights=None):
+def nmad(values: ArrayLike, weights: ArrayLike | None = None) -> float:
     """Normalised median absolute deviation about the median, ``1.4826 median(|x - median(x)|)``.
 
     Parameters

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io import fits
@@ -17,6 +18,12 @@ from astropy.utils.exceptions import AstropyUserWarning
 from specz_cnn.evaluate.split import groups_from_positions, split_half
 from specz_cnn.io.names import parse_file_name
 from specz_cnn.velocity import velocity_difference
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from specz_cnn.typing import PathLike
 
 __all__ = ["CLASS_PERSON", "ESTIMATORS", "LABEL_COLUMNS", "match_results", "read_labels", "read_table"]
 
@@ -155,7 +162,7 @@ def _open_table(path):
     return read_table(path)
 
 
-def read_table(path):
+def read_table(path: PathLike) -> Table:
     """Read a table of results or labels, whose format follows from the name.
 
     Parameters
@@ -199,7 +206,7 @@ def _read_parquet(path):
     return Table(columns)
 
 
-def read_labels(source, *, truth=None, where=None):
+def read_labels(source: Any, *, truth: str | None = None, where: Mapping[str, Any] | None = None) -> Table:
     """Read reference redshifts and classes.
 
     Understood are a labels table (columns ``z``, ``cls`` and, if there, ``trust`` and ``group``), the DR16Q
@@ -348,7 +355,7 @@ def _groups(columns, labels):
     return own
 
 
-def match_results(results, labels):
+def match_results(results: Any, labels: Table) -> Table:
     """Join measured redshifts with reference ones, by plate, mjd and fiber, else by file name.
 
     Parameters

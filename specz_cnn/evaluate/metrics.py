@@ -8,6 +8,7 @@ number asks.
 from __future__ import annotations
 
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,13 @@ from specz_cnn.velocity import (
     velocity_difference,
     weighted_quantile,
 )
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from specz_cnn.typing import Table
 
 __all__ = [
     "NZ_WIDTH",
@@ -44,7 +52,7 @@ SNR_BINS = (-np.inf, 1.0, 2.0, 3.0, 5.0, 10.0, np.inf)
 NZ_WIDTH = 0.2
 
 
-def group_weights(group):
+def group_weights(group: ArrayLike) -> np.ndarray:
     """Weight of each spectrum such that every object counts once.
 
     Parameters
@@ -61,7 +69,7 @@ def group_weights(group):
     return 1.0 / count[inverse.reshape(-1)]
 
 
-def binomial_interval(k, n, level=ONE_SIGMA):
+def binomial_interval(k: ArrayLike, n: ArrayLike, level: float = ONE_SIGMA) -> tuple[Any, Any]:
     """Wilson score interval of a fraction.
 
     Parameters
@@ -93,7 +101,14 @@ def binomial_interval(k, n, level=ONE_SIGMA):
     return low[()], high[()]
 
 
-def redshift_metrics(z, z_true, *, weights=None, missing="wrong", level=ONE_SIGMA):
+def redshift_metrics(
+    z: ArrayLike,
+    z_true: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    missing: str = "wrong",
+    level: float = ONE_SIGMA,
+) -> dict[str, Any]:
     """How well redshifts agree with the truth.
 
     Parameters
@@ -166,7 +181,14 @@ def _scatter(dv, weights, level):
     return dict(zip(names, map(float, [*median, *spread]), strict=True))
 
 
-def classification_metrics(p_qso, is_qso, *, threshold=0.5, weights=None, level=ONE_SIGMA):
+def classification_metrics(
+    p_qso: ArrayLike,
+    is_qso: ArrayLike,
+    *,
+    threshold: float = 0.5,
+    weights: ArrayLike | None = None,
+    level: float = ONE_SIGMA,
+) -> dict[str, Any]:
     """Completeness and purity of the spectra called quasars.
 
     Parameters
@@ -208,7 +230,7 @@ def classification_metrics(p_qso, is_qso, *, threshold=0.5, weights=None, level=
     return metrics
 
 
-def completeness_purity(p_qso, is_qso, *, weights=None):
+def completeness_purity(p_qso: ArrayLike, is_qso: ArrayLike, *, weights: ArrayLike | None = None) -> Table:
     """Completeness and purity at every threshold that makes a difference.
 
     Parameters

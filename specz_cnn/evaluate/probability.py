@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.special import erf
 
 from specz_cnn.evaluate.metrics import binomial_interval
 from specz_cnn.velocity import ONE_SIGMA, nmad, weighted_quantile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
 
 __all__ = [
     "COVERAGE_LEVELS",
@@ -33,7 +42,9 @@ _ROWS = 64
 _NOTHING = 1e-200
 
 
-def pull_metrics(z, z_err, z_true, *, weights=None):
+def pull_metrics(
+    z: ArrayLike, z_err: ArrayLike, z_true: ArrayLike, *, weights: ArrayLike | None = None
+) -> dict[str, Any]:
     """Distribution of ``(z - z_true) / z_err``, a unit Gaussian if the errors are right.
 
     Parameters
@@ -71,7 +82,9 @@ def _in_errors(z, z_lo, z_hi, z_true):
     return np.where(z_true == z, 0.0, scaled)
 
 
-def credible_level_from_interval(z, z_lo, z_hi, z_true):
+def credible_level_from_interval(
+    z: ArrayLike, z_lo: ArrayLike, z_hi: ArrayLike, z_true: ArrayLike
+) -> np.ndarray:
     """Level of the credible interval on whose edge the truth lies, from the 68 % bounds of a table.
 
     A table holds no p(z); the interval of any other level is taken to scale like that of a Gaussian, each
@@ -90,7 +103,7 @@ def credible_level_from_interval(z, z_lo, z_hi, z_true):
     return erf(np.abs(_in_errors(z, z_lo, z_hi, z_true)) / np.sqrt(2.0))
 
 
-def pit_from_interval(z, z_lo, z_hi, z_true):
+def pit_from_interval(z: ArrayLike, z_lo: ArrayLike, z_hi: ArrayLike, z_true: ArrayLike) -> np.ndarray:
     """Probability below the truth (probability integral transform), from the 68 % bounds of a table.
 
     Parameters
@@ -143,7 +156,7 @@ def _joined(parts):
     return np.concatenate([np.empty(0), *parts])
 
 
-def pit_from_pdf(pdf, z_grid, z_true):
+def pit_from_pdf(pdf: ArrayLike, z_grid: ArrayLike, z_true: ArrayLike) -> np.ndarray:
     """Probability below the truth (probability integral transform) in each p(z).
 
     Parameters
@@ -174,7 +187,7 @@ def pit_from_pdf(pdf, z_grid, z_true):
     return _joined(values())
 
 
-def credible_level_from_pdf(pdf, z_grid, z_true):
+def credible_level_from_pdf(pdf: ArrayLike, z_grid: ArrayLike, z_true: ArrayLike) -> np.ndarray:
     """Level of the shortest credible region of each p(z) on whose edge the truth lies.
 
     Parameters
@@ -207,7 +220,13 @@ def credible_level_from_pdf(pdf, z_grid, z_true):
     return _joined(values())
 
 
-def coverage(level_of_truth, *, levels=COVERAGE_LEVELS, weights=None, level=ONE_SIGMA):
+def coverage(
+    level_of_truth: ArrayLike,
+    *,
+    levels: Sequence[float] = COVERAGE_LEVELS,
+    weights: ArrayLike | None = None,
+    level: float = ONE_SIGMA,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Fraction of truths inside the credible intervals of the given levels.
 
     Parameters
@@ -233,7 +252,14 @@ def coverage(level_of_truth, *, levels=COVERAGE_LEVELS, weights=None, level=ONE_
     return (k / total if total > 0 else np.full(k.shape, np.nan)), low, high
 
 
-def reliability(confidence, right, *, edges=None, weights=None, level=ONE_SIGMA):
+def reliability(
+    confidence: ArrayLike,
+    right: ArrayLike,
+    *,
+    edges: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    level: float = ONE_SIGMA,
+) -> dict[str, Any]:
     """Stated confidence against the fraction that is right.
 
     Parameters
@@ -288,7 +314,7 @@ def reliability(confidence, right, *, edges=None, weights=None, level=ONE_SIGMA)
     }
 
 
-def uniformity(pit, *, weights=None):
+def uniformity(pit: ArrayLike, *, weights: ArrayLike | None = None) -> tuple[float, float]:
     """Kolmogorov-Smirnov distance of PIT values from a uniform distribution.
 
     Parameters

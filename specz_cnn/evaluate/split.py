@@ -7,8 +7,14 @@ spectra are added, removed or reordered, and all observations of one object stay
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import ArrayLike
 
 __all__ = ["HALVES", "group_names", "groups_from_positions", "split_half"]
 
@@ -44,7 +50,7 @@ def group_names(group):
     return group.astype(str)
 
 
-def split_half(group):
+def split_half(group: Any) -> np.ndarray:
     """Half of the labelled data that each object belongs to.
 
     Parameters
@@ -69,7 +75,7 @@ def split_half(group):
     return np.array(HALVES)[np.array(side, dtype=int)][inverse.reshape(-1)]
 
 
-def groups_from_positions(ra, dec, names, *, radius=1.5):
+def groups_from_positions(ra: ArrayLike, dec: ArrayLike, names: Any, *, radius: float = 1.5) -> np.ndarray:
     """Group spectra of one object by their positions (friends of friends).
 
     Parameters

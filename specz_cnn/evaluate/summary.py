@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -32,6 +33,11 @@ from specz_cnn.evaluate.probability import (
 )
 from specz_cnn.io.whole import write_whole
 from specz_cnn.velocity import OUTLIER_VELOCITY, velocity_difference
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from specz_cnn.typing import PathLike
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -83,7 +89,7 @@ class Evaluation:
     classified: Table
     meta: dict = field(default_factory=dict)
 
-    def report(self):
+    def report(self) -> str:
         """The figures of merit as text to read.
 
         Returns
@@ -94,7 +100,7 @@ class Evaluation:
 
         return format_report(self)
 
-    def write(self, directory, *, figures=True, suffix="png"):
+    def write(self, directory: PathLike, *, figures: bool = True, suffix: str = "png") -> list[Path]:
         """Write the text, all tables (ECSV) and the figures into a directory.
 
         Parameters
@@ -129,16 +135,16 @@ class Evaluation:
 
 
 def evaluate(
-    matched,
+    matched: Table,
     *,
-    half=None,
-    min_trust=2,
-    min_class_trust=1,
-    each_spectrum=False,
-    threshold=0.5,
-    pdf=None,
-    z_grid=None,
-):
+    half: str | None = None,
+    min_trust: int = 2,
+    min_class_trust: int = 1,
+    each_spectrum: bool = False,
+    threshold: float = 0.5,
+    pdf: ArrayLike | None = None,
+    z_grid: ArrayLike | None = None,
+) -> Evaluation:
     """Judge measured redshifts by reference ones.
 
     Redshifts, errors and confidences are judged on quasars, classes on quasars, galaxies and stars.

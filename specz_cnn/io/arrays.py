@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["SpectrumArrays"]
 
@@ -58,7 +62,7 @@ class SpectrumArrays:
     note: str = ""
 
     @property
-    def identity(self):
+    def identity(self) -> dict[str, Any]:
         """Everything but the arrays, as a dict."""
         return {name: getattr(self, name) for name in _IDENTITY}
 

@@ -51,7 +51,7 @@ _DEFAULT_BITS = sum(1 << SPPIXMASK[name] for name in ("FULLREJECT", "NOSKY", "NO
 _POLICY_BITS = {"ivar": 0, "default": _DEFAULT_BITS, "hard": _ALL_BITS}
 
 
-def mask_bits(policy):
+def mask_bits(policy: MaskPolicy | int) -> int:
     """Bits of the AND mask that make a pixel bad under a policy.
 
     Parameters
@@ -72,7 +72,7 @@ def mask_bits(policy):
     if isinstance(policy, str) and policy in _POLICY_BITS:
         return _POLICY_BITS[policy]
     try:
-        bits = None if isinstance(policy, bool) else index(policy)
+        bits = None if isinstance(policy, bool | str) else index(policy)
     except TypeError:
         bits = None
     if bits is None or not 0 <= bits <= _ALL_BITS:
@@ -81,7 +81,13 @@ def mask_bits(policy):
     return bits
 
 
-def bad_pixels(flux, ivar, and_mask=None, *, policy="default"):
+def bad_pixels(
+    flux: np.ndarray,
+    ivar: np.ndarray,
+    and_mask: np.ndarray | None = None,
+    *,
+    policy: MaskPolicy | int = "default",
+) -> np.ndarray:
     """Pixels that must not be used.
 
     Under every policy these are the pixels without weight (``ivar <= 0``) and those whose flux or inverse variance is
@@ -115,7 +121,7 @@ def bad_pixels(flux, ivar, and_mask=None, *, policy="default"):
     return ~good
 
 
-def decode_sppixmask(value):
+def decode_sppixmask(value: int) -> list[str]:
     """Names of the bits set in a mask value.
 
     Parameters

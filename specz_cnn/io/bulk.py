@@ -12,6 +12,7 @@ import os
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,6 +29,11 @@ from specz_cnn.io.layout import (
     read_arrays_astropy,
     to_text,
 )
+
+if TYPE_CHECKING:
+    from specz_cnn.io.arrays import SpectrumArrays
+    from specz_cnn.io.bitmask import MaskPolicy
+    from specz_cnn.typing import PathLike
 
 __all__ = ["read_arrays"]
 
@@ -89,7 +95,9 @@ class _Table:
         )
 
 
-def read_arrays(path, *, mask="default", pipeline=True):
+def read_arrays(
+    path: PathLike, *, mask: MaskPolicy | int = "default", pipeline: bool = True
+) -> SpectrumArrays:
     """Read the coadded spectrum of a spec or spec-lite file as plain arrays.
 
     The arrays are bit-identical to those of :func:`~specz_cnn.io.read_arrays_astropy`, many times faster for files

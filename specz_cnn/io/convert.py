@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -11,6 +12,12 @@ from astropy.nddata import InverseVariance, StdDevUncertainty, VarianceUncertain
 from specz_cnn.io.arrays import SpectrumArrays
 from specz_cnn.io.layout import known_name, whole_number
 from specz_cnn.io.units import air_to_vacuum, wavelength_power
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from specutils import Spectrum
 
 __all__ = ["IN_AIR", "arrays_from_spectrum", "medium_of", "medium_of_header", "split_spectrum"]
 
@@ -21,7 +28,7 @@ _SAFE = 1e-6, 1e6  # typical flux that needs no scaling to be squared in single 
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def arrays_from_spectrum(spectrum, *, air=None):
+def arrays_from_spectrum(spectrum: Spectrum, *, air: bool | None = None) -> SpectrumArrays:
     """Convert a one-dimensional spectrum.
 
     The spectral axis may be wavelength, frequency, energy or wavenumber, ascending or descending, and is taken as
@@ -141,7 +148,7 @@ def _hidden(values):
     return np.broadcast_to(np.asarray(mask, dtype=bool), np.shape(values))
 
 
-def split_spectrum(spectra):
+def split_spectrum(spectra: Any) -> Iterator[Spectrum]:
     """The one-dimensional spectra of a spectrum of any dimension, a collection or a list.
 
     Parameters

@@ -10,8 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = ["LATTICE_STEP", "ModelGrid", "pixel_edges"]
 
@@ -31,7 +35,7 @@ _LARGEST_LOGLAM = (
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def pixel_edges(centres):
+def pixel_edges(centres: np.ndarray) -> np.ndarray:
     """Edges of pixels known by their centres: midpoints, with the first and last pixel as wide as their neighbours.
 
     Parameters
@@ -105,27 +109,27 @@ class ModelGrid:
             )
 
     @cached_property
-    def loglam(self):
+    def loglam(self) -> np.ndarray:
         """log10 of the vacuum wavelength in Angstrom at the pixel centres, float64, shape (n_pixels,)."""
         first = self.start + 0.5 * (self.factor - 1)
         return LATTICE_STEP * (first + self.factor * np.arange(self.n_pixels))
 
     @cached_property
-    def edges(self):
+    def edges(self) -> np.ndarray:
         """log10(wavelength / Angstrom) of the pixel edges, float64, shape (n_pixels + 1,)."""
         return LATTICE_STEP * (self.start - 0.5 + self.factor * np.arange(self.n_pixels + 1))
 
     @cached_property
-    def wavelength(self):
+    def wavelength(self) -> np.ndarray:
         """Vacuum wavelength in Angstrom at the pixel centres, float64, shape (n_pixels,)."""
         return 10.0**self.loglam
 
     @property
-    def step(self):
+    def step(self) -> float:
         """Pixel width in ln(wavelength), which is a pixel's width in ln(1 + z) too."""
         return self.factor * LATTICE_STEP * np.log(10.0)
 
-    def rebin(self, loglam, flux, ivar):
+    def rebin(self, loglam: ArrayLike, flux: ArrayLike, ivar: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Rebin one spectrum, weighting with the inverse variance.
 
         A grid pixel receives ``ivar = sum_i f_i ivar_i`` and ``flux = sum_i f_i ivar_i flux_i / ivar``, where ``f_i``
@@ -208,7 +212,7 @@ class ModelGrid:
         source, target, fraction = source[inside], target[inside], fraction[inside]
         return [np.bincount(target, fraction * value[source], minlength=self.n_pixels) for value in values]
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, int]:
         """The three integers that define the grid, for metadata."""
         return {"start": self.start, "factor": self.factor, "n_pixels": self.n_pixels}
 

@@ -16,6 +16,7 @@ import re
 import stat
 import warnings
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io import fits
@@ -23,6 +24,10 @@ from astropy.io import fits
 from specz_cnn.io.arrays import SpectrumArrays
 from specz_cnn.io.bitmask import bad_pixels, mask_bits
 from specz_cnn.io.names import parse_file_name, spec_name
+
+if TYPE_CHECKING:
+    from specz_cnn.io.bitmask import MaskPolicy
+    from specz_cnn.typing import PathLike
 
 __all__ = [
     "COADD_COLUMNS",
@@ -470,7 +475,9 @@ def make_arrays(columns, identity, *, mask="default"):
     return SpectrumArrays(columns["loglam"].astype(np.float64), flux, ivar, **identity)
 
 
-def read_arrays_astropy(path, *, mask="default", pipeline=True):
+def read_arrays_astropy(
+    path: PathLike, *, mask: MaskPolicy | int = "default", pipeline: bool = True
+) -> SpectrumArrays:
     """Read a spec-lite file with `astropy.io.fits`; the same as :func:`~specz_cnn.io.read_arrays`, but slower.
 
     Parameters

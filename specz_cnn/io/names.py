@@ -15,12 +15,12 @@ _FILE_NAME = re.compile(r"spec-(\d{4,6})-(\d{5})-(\d{4,})(?!\d)", re.ASCII)
 _NAME = re.compile(r"(?:spec-)?(\d{1,5})-(\d{5})-(\d{1,4})(?:\.fits(?:\.gz)?)?", re.ASCII)
 
 
-def spec_name(plate, mjd, fiber):
+def spec_name(plate: int, mjd: int, fiber: int) -> str:
     """The name of a spectrum, ``PLATE-MJD-FIBER``."""
     return f"{plate:04d}-{mjd:05d}-{fiber:04d}"
 
 
-def spec_file_name(plate, mjd, fiber):
+def spec_file_name(plate: int, mjd: int, fiber: int) -> str:
     """The name of its file, ``spec-PLATE-MJD-FIBER.fits``."""
     return f"spec-{spec_name(plate, mjd, fiber)}.fits"
 

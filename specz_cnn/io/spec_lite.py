@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from os import PathLike
 from threading import local
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -17,6 +18,11 @@ from specutils.io.registers import data_loader
 
 from specz_cnn.io.bitmask import bad_pixels
 from specz_cnn.io.layout import COADD_COLUMNS, identity_from, open_spec_lite, read_columns, read_specobj
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from specz_cnn.io.bitmask import MaskPolicy
 
 __all__ = ["FORMAT", "prefer_spec_lite_loader", "read_spec_lite"]
 
@@ -88,7 +94,7 @@ def _load(file_obj, *, mask="default", **kwargs):
     return _make_spectrum(path, columns, row, header, mask)
 
 
-def read_spec_lite(path, *, mask="default"):
+def read_spec_lite(path: Any, *, mask: MaskPolicy | int = "default") -> Spectrum:
     """Read an SDSS spec or spec-lite file, of the legacy survey, BOSS or eBOSS.
 
     The same as ``Spectrum.read(path, format="SDSS spec-lite", mask=mask)``.
@@ -172,7 +178,7 @@ def _flux_unit(bunit):
     return u.Unit(10.0**power * u.erg / (u.s * u.cm**2 * u.AA))
 
 
-def prefer_spec_lite_loader(prefer=True):
+def prefer_spec_lite_loader(prefer: bool = True) -> None:
     """Let ``Spectrum.read(path)`` without a format use this loader for every spec-lite file.
 
     By default it is found without naming it only for files that no other loader claims, so that importing the package

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -15,6 +16,13 @@ from specutils.io.registers import custom_writer
 from specz_cnn.io.bitmask import bad_pixels
 from specz_cnn.io.layout import check_loglam, identity_from
 from specz_cnn.io.whole import write_whole
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from specz_cnn.typing import PathLike
 
 __all__ = ["write_spec_lite"]
 
@@ -33,32 +41,32 @@ _EXTRA_COLUMNS = (
 
 
 def write_spec_lite(
-    path,
-    loglam,
-    flux,
-    ivar,
+    path: PathLike,
+    loglam: ArrayLike,
+    flux: ArrayLike,
+    ivar: ArrayLike,
     *,
-    and_mask=None,
-    or_mask=None,
-    wdisp=None,
-    sky=None,
-    model=None,
-    plate=None,
-    mjd=None,
-    fiber=None,
-    run2d="v5_13_0",
-    specobjid=None,
-    ra=np.nan,
-    dec=np.nan,
-    z=np.nan,
-    z_err=np.nan,
-    zwarning=None,
-    spectral_class="",
-    subclass="",
-    lines=None,
-    header=None,
-    overwrite=False,
-):
+    and_mask: ArrayLike | None = None,
+    or_mask: ArrayLike | None = None,
+    wdisp: ArrayLike | None = None,
+    sky: ArrayLike | None = None,
+    model: ArrayLike | None = None,
+    plate: int | None = None,
+    mjd: int | None = None,
+    fiber: int | None = None,
+    run2d: str | int = "v5_13_0",
+    specobjid: int | None = None,
+    ra: float = np.nan,
+    dec: float = np.nan,
+    z: float = np.nan,
+    z_err: float = np.nan,
+    zwarning: int | None = None,
+    spectral_class: str = "",
+    subclass: str = "",
+    lines: Any = None,
+    header: Any = None,
+    overwrite: bool = False,
+) -> None:
     """Write one spectrum as an SDSS spec-lite file.
 
     The file appears under its name only when it is complete.

@@ -82,7 +82,7 @@ class ModelInfo:
     sha256: str = ""
 
     @classmethod
-    def from_json(cls, text):
+    def from_json(cls, text: str) -> ModelInfo:
         """Read and check the JSON document of a weights file.
 
         Raises
@@ -111,11 +111,11 @@ class ModelInfo:
             raise WeightsError(f"its metadata are malformed ({error})") from None
         return info
 
-    def to_json(self):
+    def to_json(self) -> str:
         """The JSON document, compact, keys sorted."""
         return json.dumps(_plain(asdict(self)), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
-    def check(self):
+    def check(self) -> None:
         """Raise `WeightsError` if the parts do not fit together."""
         # Which ones there are only the networks know, and they need torch.
         if not (isinstance(self.architecture, str) and self.architecture.isidentifier()):
@@ -136,7 +136,7 @@ class ModelInfo:
             raise WeightsError(f"impossible redshift range {self.z_range}")
 
     @property
-    def model_grid(self):
+    def model_grid(self) -> ModelGrid:
         """The `~specz_cnn.io.grid.ModelGrid` of the input."""
         return ModelGrid(**self.grid)
 

@@ -42,7 +42,7 @@ _DROPOUT_SAMPLES = 16
 _DROPOUT_SEED = 20220421
 _DROPOUT_RATE = 0.1  # for networks trained without
 
-_REGISTERED = {}
+_REGISTERED: dict[str, type[Network]] = {}
 
 
 def architecture(cls):

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike
+    from torch import nn
+
+    from specz_cnn.typing import Device
 
 __all__ = ["network_output", "resolve_device"]
 
 
-def resolve_device(device=None):
+def resolve_device(device: Device = None) -> torch.device:
     """The torch device to compute on.
 
     Parameters
@@ -50,7 +58,7 @@ def _exact(device):
     return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
 
 
-def network_output(network, flux, ivar):
+def network_output(network: nn.Module, flux: ArrayLike, ivar: ArrayLike) -> np.ndarray:
     """Prepare spectra for a network, run it, and bring its output to the form that `specz_cnn.redshift.posterior` takes.
 
     Parameters

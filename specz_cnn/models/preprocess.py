@@ -6,7 +6,12 @@ flux is multiplied by a positive number (and the inverse variance by its inverse
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = ["PREPROCESS_VERSION", "standardise"]
 
@@ -21,7 +26,7 @@ _WEIGHT_SCALE, _WEIGHT_CLIP = 0.25, 4.0
 _LARGEST = 1e30  # inverse variance beyond this would overflow when summed or multiplied in single precision
 
 
-def standardise(flux, ivar):
+def standardise(flux: ArrayLike | torch.Tensor, ivar: ArrayLike | torch.Tensor) -> torch.Tensor:
     """Two channels that networks read: standardised flux, and how well each pixel is known.
 
     The flux becomes ``(flux - mean) / std``, mean and standard deviation taken over good pixels with saturating

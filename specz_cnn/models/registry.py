@@ -21,10 +21,18 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from specz_cnn.io.whole import write_whole
 from specz_cnn.models.info import SCHEMA_VERSION, ModelInfo, WeightsError
 from specz_cnn.version import __version__
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from torch import nn
+
+    from specz_cnn.typing import Device, ModelName, PathLike
 
 __all__ = [
     "WEIGHTS_DIRECTORY",
@@ -78,7 +86,7 @@ def _file_sha256(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def save_model(path, module, info, *, half=True):
+def save_model(path: PathLike, module: nn.Module, info: ModelInfo, *, half: bool = True) -> ModelInfo:
     """Write a network as a weights file.
 
     Parameters
@@ -113,7 +121,7 @@ def save_model(path, module, info, *, half=True):
     if path.suffix != ".safetensors":
         raise WeightsError(f"{path}: the name of a weights file ends in .safetensors")
     info.check()
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     for name, tensor in module.state_dict().items():
         tensor = tensor.detach().cpu().contiguous()
         short = half and tensor.is_floating_point() and tensor.dim() >= 2
@@ -198,7 +206,7 @@ def _read_index(path, mtime, size):
     return index
 
 
-def list_models():
+def list_models() -> list[str]:
     """Names of the packaged models, those that `load_model` takes.
 
     Returns
@@ -208,7 +216,7 @@ def list_models():
     return sorted(_index(WEIGHTS_DIRECTORY)["names"])
 
 
-def resolve_model(name_or_path):
+def resolve_model(name_or_path: ModelName) -> tuple[Path, str | None]:
     """The file of a model, and the SHA-256 it must have.
 
     Parameters
@@ -245,7 +253,7 @@ def resolve_model(name_or_path):
     raise WeightsError(f"no model {str(name_or_path)!r}: neither a packaged one ({known}) nor a weights file")
 
 
-def model_info(name_or_path):
+def model_info(name_or_path: ModelName) -> ModelInfo:
     """What a model is, without loading it.
 
     Parameters
@@ -269,7 +277,7 @@ def model_info(name_or_path):
         raise WeightsError(f"cannot load {path}: {error}") from None
 
 
-def load_model(name_or_path, *, device="cpu"):
+def load_model(name_or_path: ModelName, *, device: Device = "cpu") -> nn.Module:
     """Load a network, ready for inference.
 
     Parameters
@@ -331,7 +339,7 @@ def _load_file(path):
     return network
 
 
-_cache = {}
+_cache: dict[tuple[Any, ...], nn.Module] = {}
 _cache_lock = threading.Lock()
 
 
@@ -345,7 +353,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_unlock_in_child)
 
 
-def cached_model(name_or_path, device="cpu"):
+def cached_model(name_or_path: ModelName, device: Device = "cpu") -> nn.Module:
     """As `load_model`, prepared for inference, and every caller in the process shares one: do not change it.
 
     A file that was written anew since is loaded again.  Threads may call this, and use the result, at the same time.
@@ -363,7 +371,7 @@ def cached_model(name_or_path, device="cpu"):
         return _cache[key]
 
 
-def package_model(path, *, name=None, directory=None):
+def package_model(path: PathLike, *, name: str | None = None, directory: PathLike | None = None) -> Path:
     """Put a weights file among the packaged ones, and point a name at it.
 
     Parameters
@@ -403,7 +411,7 @@ def package_model(path, *, name=None, directory=None):
     return directory / file
 
 
-def retire_model(tag, *, directory=None):
+def retire_model(tag: str, *, directory: PathLike | None = None) -> None:
     """Take weights that no name stands for any more out of the package.
 
     The file is deleted.  The tag, which is never given to other weights, the SHA-256 of the file and the facts about
@@ -440,7 +448,7 @@ def retire_model(tag, *, directory=None):
     (directory / entry["file"]).unlink()
 
 
-def superseded_models():
+def superseded_models() -> dict[str, dict[str, Any]]:
     """Facts about weights that left the package.
 
     Returns

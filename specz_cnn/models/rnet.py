@@ -128,7 +128,7 @@ class RNetPZ(RNet):
         return super().forward(x)
 
     read = staticmethod(LogitsNetwork.read)
-    objective = LogitsNetwork.objective
+    objective = LogitsNetwork.objective  # type: ignore[assignment]  # RNet takes ramps in place of a width
 
 
 class OrdinalRegression(Objective):

@@ -10,10 +10,12 @@ if TYPE_CHECKING:
 __all__ = ["fit_redshift_cnn", "fit_redshifts_cnn"]
 
 
-def __getattr__(name):
-    # The fit imports specutils; calibration and posterior do not need it.
-    if name in __all__:
-        from specz_cnn.redshift import fit
+if not TYPE_CHECKING:  # or every name would be one
 
-        return getattr(fit, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name):
+        # The fit imports specutils; calibration and posterior do not need it.
+        if name in __all__:
+            from specz_cnn.redshift import fit
+
+            return getattr(fit, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,11 +7,12 @@ import os
 import sys
 import warnings
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from io import IOBase
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from astropy.io.fits import HDUList
 from specutils import Spectrum, SpectrumCollection
@@ -25,6 +26,13 @@ from specz_cnn.results.flags import RedshiftFlag
 from specz_cnn.results.result import RedshiftResult
 from specz_cnn.results.tables import TABLE_COLUMNS, make_table
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from astropy.table import QTable
+
+    from specz_cnn.typing import Device, ModelName, PathLike
+
 __all__ = ["fit_redshift_cnn", "fit_redshifts_cnn"]
 
 _FILES_PER_TASK = 64
@@ -32,8 +40,14 @@ _READ_FIRST = "read_spec_lite makes a spectrum of an open file"
 
 
 def fit_redshift_cnn(
-    spectrum, *, model=None, cross_check="default", device=None, measure=True, convention="pipeline"
-):
+    spectrum: Spectrum | SpectrumArrays | PathLike,
+    *,
+    model: ModelName | None = None,
+    cross_check: ModelName | None = "default",
+    device: Device = None,
+    measure: bool = True,
+    convention: str = "pipeline",
+) -> RedshiftResult:
     """Measure the redshift of one quasar spectrum.
 
     Parameters
@@ -97,17 +111,17 @@ def fit_redshift_cnn(
 
 
 def fit_redshifts_cnn(
-    spectra,
+    spectra: Iterable[Any],
     *,
-    model=None,
-    cross_check="default",
-    device=None,
-    batch_size=256,
-    n_workers=0,
-    progress=None,
-    measure=True,
-    convention="pipeline",
-):
+    model: ModelName | None = None,
+    cross_check: ModelName | None = "default",
+    device: Device = None,
+    batch_size: int = 256,
+    n_workers: int = 0,
+    progress: bool | None = None,
+    measure: bool = True,
+    convention: str = "pipeline",
+) -> QTable:
     """Measure the redshifts of many spectra.
 
     Parameters
@@ -152,9 +166,10 @@ def fit_redshifts_cnn(
         # Some of these are iterable: HDUs, lines, bytes and keys are no spectra.
         raise TypeError(f"fit_redshifts_cnn takes spectra or paths, not {_kind(spectra)}; {_READ_FIRST}")
     fitter = Fitter(model, cross_check, device, measure=measure, convention=convention)
-    total = len(spectra) if hasattr(spectra, "__len__") else None
+    total = len(spectra) if isinstance(spectra, Sized) else None
     hidden = not sys.stderr.isatty() if progress is None else not progress
-    columns, notes = {name: [] for name, *_ in TABLE_COLUMNS}, Counter()
+    columns: dict[str, list[Any]] = {name: [] for name, *_ in TABLE_COLUMNS}
+    notes: Counter[str] = Counter()
     with tqdm(total=total, disable=hidden, unit="spectra", file=sys.stderr) as bar:
         for batch in _batches(_prepare_all(spectra, fitter.grids, n_workers), batch_size):
             found = fitter.fit(batch).columns

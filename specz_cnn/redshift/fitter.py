@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from specz_cnn.redshift.prepare import error_text
 from specz_cnn.results.flags import RedshiftFlag
 from specz_cnn.velocity import RIGHT, SPEED_OF_LIGHT
 from specz_cnn.version import __version__
+
+if TYPE_CHECKING:
+    from specz_cnn.typing import ModelName
 
 __all__ = ["RESULTS", "FitBatch", "Fitter", "default_models"]
 
@@ -329,13 +333,15 @@ class Fitter:
         return confidence_of(other.score, info.calibration, number=info.bins is None)
 
 
-def default_models(model=None, cross_check="default"):
+def default_models(
+    model: ModelName | None = None, cross_check: ModelName | None = "default"
+) -> tuple[ModelName, ModelName | None]:
     """The names of the model and of the cross-check (or None), with the settings filled in."""
-    model = model or conf.default_model
+    model = model or str(conf.default_model)
     if cross_check == "default":
-        cross_check = conf.default_cross_check or None
+        cross_check = str(conf.default_cross_check) or None
         if cross_check == model:
-            cross_check = conf.default_model
+            cross_check = str(conf.default_model)
     return model, None if cross_check == model else cross_check
 
 

@@ -67,7 +67,7 @@ _ROWS = 64  # processed at a time, so that arrays stay in the processor's cache
 _CENTRAL = 0.15865525393145707, 0.8413447460685429  # quantiles of a normal distribution at -1 and +1 sigma
 _Z_BINS = {"n": 2272, "step": 4e-4 * float(np.log(10))}  # for networks that return one number
 
-_NO_MAP = {"x": [], "y": []}
+_NO_MAP: dict[str, list[float]] = {"x": [], "y": []}
 
 #: The calibration that changes nothing.
 IDENTITY = {

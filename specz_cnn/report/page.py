@@ -9,6 +9,7 @@ import math
 from importlib import resources
 from itertools import repeat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
@@ -18,6 +19,11 @@ from specz_cnn.report.encoding import encode_pdf, encode_spectrum
 from specz_cnn.report.rest_lines import REST_LINES
 from specz_cnn.report.verdicts import CLASSES, VERDICT_COLUMNS
 from specz_cnn.results.flags import FLAGS
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from specz_cnn.typing import PathLike
 
 __all__ = ["write_inspection_page"]
 
@@ -31,7 +37,15 @@ _REALS |= {"z_second": 6, "p_second": 4, "z_check": 6, "snr": 2, "coverage": 3, 
 _SCRIPTS = ("codec.js", "store.js", "plot.js", "list.js", "app.js")
 
 
-def write_inspection_page(path, table, spectra, *, pdfs=None, pdf_step=None, title="Visual inspection"):
+def write_inspection_page(
+    path: PathLike,
+    table: Table,
+    spectra: Any,
+    *,
+    pdfs: Any = None,
+    pdf_step: float | None = None,
+    title: str = "Visual inspection",
+) -> int:
     """Write a web page for the visual inspection of results.
 
     The page holds everything in one file, opens from disk and never uses the network. Verdicts stay in the browser until
@@ -70,7 +84,8 @@ def write_inspection_page(path, table, spectra, *, pdfs=None, pdf_step=None, tit
     if pdfs is not None and pdf_step is None:
         raise ValueError("pdfs need pdf_step")
     columns = _columns(table)
-    packed, codes = [], None if pdfs is None else []
+    packed: list[str | None] = []
+    codes: list[str | None] | None = None if pdfs is None else []
     # Side by side, so that both may come from one generator.
     pairs = zip(spectra, repeat(None, len(table)) if pdfs is None else pdfs, strict=True)
     for row, (spectrum, pdf) in zip(range(len(table)), pairs, strict=True):

@@ -5,12 +5,20 @@ from __future__ import annotations
 import csv
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table, vstack
 
 from specz_cnn.io.whole import write_whole
 from specz_cnn.velocity import SPEED_OF_LIGHT
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from astropy.table import QTable
+
+    from specz_cnn.typing import PathLike
 
 __all__ = ["CLASSES", "VERDICT_COLUMNS", "disagreements", "merge_verdicts", "read_verdicts", "write_verdicts"]
 
@@ -63,7 +71,7 @@ _MISSING = {
 _BAL, _QUASAR = 30, 3
 
 
-def read_verdicts(path):
+def read_verdicts(path: PathLike) -> QTable:
     """Read a file of verdicts.
 
     Parameters
@@ -116,7 +124,7 @@ def _as_table(rows):
     return table
 
 
-def write_verdicts(table, path):
+def write_verdicts(table: Table, path: PathLike) -> None:
     """Write verdicts as CSV, redshifts with six digits and unknown ones empty.
 
     Parameters
@@ -141,7 +149,7 @@ def _text(value):
     return str(value)
 
 
-def merge_verdicts(tables, *, tolerance=1000.0):
+def merge_verdicts(tables: Any, *, tolerance: float = 1000.0) -> QTable:
     """Merge the verdicts of several inspectors into one row for each spectrum.
 
     Inspectors agree on a spectrum if all give the same class (a quasar with or without broad absorption counts as the
@@ -171,7 +179,7 @@ def merge_verdicts(tables, *, tolerance=1000.0):
     tables = list(tables)
     if not tables:
         raise ValueError("no verdicts to merge")
-    groups = {}
+    groups: dict[Any, dict[str, Any]] = {}
     for row in vstack(tables, metadata_conflicts="silent"):
         row = dict(zip(row.colnames, row, strict=True))
         votes = groups.setdefault(_spectrum_key(row), {})
@@ -248,7 +256,7 @@ def _signed(vote, text, votes):
     return f"{vote['inspector'] or 'anonymous'} {text}" if len(votes) > 1 else str(text)
 
 
-def disagreements(merged):
+def disagreements(merged: Table) -> QTable:
     """Rows of merged verdicts on which the inspectors do not agree.
 
     Parameters

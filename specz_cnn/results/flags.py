@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
-from enum import IntFlag
+from enum import EnumType, IntFlag
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["FLAGS", "FlagDefinition", "RedshiftFlag", "decode_flags"]
 
@@ -149,11 +153,27 @@ def _documentation():
     return "\n".join(lines)
 
 
-RedshiftFlag = IntFlag("RedshiftFlag", {flag.name: flag.value for flag in FLAGS}, module=__name__)
-RedshiftFlag.__doc__ = _documentation()
+if TYPE_CHECKING:
+    # Type checkers do not see the members of a table; to them every name is one.
+    class _AnyMember(EnumType):
+        def __getattr__(cls, name: str) -> RedshiftFlag: ...
+
+    class RedshiftFlag(IntFlag, metaclass=_AnyMember): ...
+
+else:
+    RedshiftFlag = IntFlag("RedshiftFlag", {flag.name: flag.value for flag in FLAGS}, module=__name__)
+    RedshiftFlag.__doc__ = _documentation()
 
 
-def decode_flags(flags, *, lines=False):
+@overload
+def decode_flags(flags: int, *, lines: bool = False) -> list[str]: ...
+
+
+@overload
+def decode_flags(flags: Sequence[int] | np.ndarray, *, lines: bool = False) -> list[list[str]]: ...
+
+
+def decode_flags(flags: Any, *, lines: bool = False) -> Any:
     """Names of the flags that are set.
 
     Parameters

@@ -10,12 +10,21 @@ import io
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from specz_cnn.results.flags import decode_flags
 from specz_cnn.results.lines import LINES
 from specz_cnn.velocity import SPEED_OF_LIGHT
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from specz_cnn.typing import PathLike
 
 __all__ = ["FIGURE_SIZE", "figure_bytes", "plot_result", "plot_spectrum", "save_figure", "smooth_flux"]
 
@@ -69,7 +78,7 @@ _DARK = _Palette(
 )
 
 
-def smooth_flux(flux, ivar, width):
+def smooth_flux(flux: np.ndarray, ivar: np.ndarray, width: float) -> np.ndarray:
     """Smooth a spectrum with a Gaussian, each pixel weighted with its inverse variance.
 
     Parameters
@@ -103,16 +112,16 @@ def smooth_flux(flux, ivar, width):
 
 
 def plot_result(
-    result,
-    spectrum=None,
+    result: Any,
+    spectrum: Any = None,
     *,
-    figure=None,
-    dark=False,
-    smooth=3.0,
-    lines=True,
-    second=True,
-    wavelength_range=None,
-):
+    figure: Figure | None = None,
+    dark: bool = False,
+    smooth: float = 3.0,
+    lines: bool = True,
+    second: bool = True,
+    wavelength_range: tuple[float, float] | None = None,
+) -> Figure:
     """Draw a result: the spectrum with emission lines where the redshift puts them, and p(z).
 
     The upper panel has the spectrum as it is (faint) and smoothed, its 1-sigma error as an area at the bottom, masked
@@ -165,16 +174,16 @@ def plot_result(
 
 
 def plot_spectrum(
-    result,
-    spectrum=None,
+    result: Any,
+    spectrum: Any = None,
     *,
-    axes=None,
-    dark=False,
-    smooth=3.0,
-    lines=True,
-    second=True,
-    wavelength_range=None,
-):
+    axes: Axes | None = None,
+    dark: bool = False,
+    smooth: float = 3.0,
+    lines: bool = True,
+    second: bool = True,
+    wavelength_range: tuple[float, float] | None = None,
+) -> Axes:
     """Draw only the spectrum of a result, for example as a panel of a figure of your own.
 
     Parameters
@@ -204,7 +213,7 @@ def plot_spectrum(
     return axes
 
 
-def save_figure(figure, path, *, dpi=150):
+def save_figure(figure: Figure, path: PathLike, *, dpi: float = 150) -> None:
     """Write a figure to a file whose ending (.png, .pdf, .svg) says the format, fonts embedded as text.
 
     Parameters
@@ -237,7 +246,15 @@ def many_pages(path):
         yield lambda name, figure: pages.savefig(figure)
 
 
-def figure_bytes(result, spectrum=None, *, dark=False, dpi=90, format="png", **options):
+def figure_bytes(
+    result: Any,
+    spectrum: Any = None,
+    *,
+    dark: bool = False,
+    dpi: float = 90,
+    format: str = "png",
+    **options: Any,
+) -> bytes:
     """The picture of a result as the bytes of a file, without any window or current figure: for web pages.
 
     Parameters

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -16,6 +17,13 @@ from specz_cnn.io.names import spec_name
 from specz_cnn.results.distribution import credible_intervals
 from specz_cnn.results.flags import RedshiftFlag, decode_flags
 from specz_cnn.results.tables import FORMATS, TABLE_COLUMNS
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from astropy.table import QTable
+    from matplotlib.figure import Figure
+    from specutils import Spectrum
 
 __all__ = ["RedshiftResult"]
 
@@ -100,12 +108,12 @@ class RedshiftResult:
     model_flux: np.ndarray | None = field(default=None, repr=False)
 
     @cached_property
-    def z_grid(self):
+    def z_grid(self) -> np.ndarray:
         """Redshifts at the centres of the bins of ``pdf``: `~numpy.ndarray`, shape (n_bins,)."""
         return np.expm1(self.step * (np.arange(self.pdf.size) + 0.5))
 
     @cached_property
-    def model(self):
+    def model(self) -> Spectrum | None:
         """The fit of eigenspectra on the observed wavelengths (vacuum), to be drawn over `spectrum`.
 
         `~specutils.Spectrum` in the units of ``spectrum.flux`` (of a spectrum without an SDSS name, without unit), masked
@@ -124,13 +132,13 @@ class RedshiftResult:
         )
 
     @cached_property
-    def lines(self):
+    def lines(self) -> QTable:
         """The strong lines: observed wavelength, whether it is covered, and S/N (`~astropy.table.QTable`)."""
         from specz_cnn.results.lines import line_table
 
         return line_table(self.spectrum.loglam, self.spectrum.flux, self.spectrum.ivar, self.z)
 
-    def z_interval(self, level=0.68):
+    def z_interval(self, level: float = 0.68) -> list[tuple[float, float]]:
         """Shortest credible interval, or intervals where p(z) has several peaks.
 
         Parameters
@@ -151,14 +159,14 @@ class RedshiftResult:
 
         return [(float(low), float(high)) for low, high in credible_intervals(self.pdf, self.step, level)]
 
-    def to_row(self):
+    def to_row(self) -> dict[str, Any]:
         """The result as a row of a results table: a dict with the names of its columns."""
         identity = self.spectrum.identity
         own = {name: getattr(self, name, "") for name, *_ in TABLE_COLUMNS if name not in identity}
         row = {**identity, **own, "flags": int(self.flags)}
         return {name: row[name] for name, *_ in TABLE_COLUMNS}
 
-    def apply_to(self, spectrum):
+    def apply_to(self, spectrum: Spectrum) -> Spectrum:
         """A copy of a spectrum with its redshift set to this one.
 
         Parameters
@@ -184,7 +192,7 @@ class RedshiftResult:
             redshift=self.z,
         )
 
-    def plot(self, **kwargs):
+    def plot(self, **kwargs: Any) -> Figure:
         """Draw the spectrum with the lines at this redshift, and p(z).
 
         Parameters

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
 from specz_cnn.io.whole import write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from specz_cnn.typing import PathLike, Table
 
 __all__ = ["FORMATS", "TABLE_COLUMNS", "make_table", "table_format", "write_table"]
 
@@ -58,7 +65,9 @@ FORMATS |= dict.fromkeys(("z_sys", "z_sys_err", "z_sys_lo", "z_sys_hi"), ".5f") 
 FORMATS |= dict.fromkeys(("confidence", "p_qso"), ".4f")
 
 
-def make_table(columns, provenance, *, names=None):
+def make_table(
+    columns: Mapping[str, Any], provenance: Mapping[str, Any], *, names: Sequence[str] | None = None
+) -> QTable:
     """Build a results table.
 
     Parameters
@@ -104,7 +113,7 @@ _WRITERS = {
 }
 
 
-def table_format(path):
+def table_format(path: PathLike) -> str:
     """Name of the astropy format that belongs to the extension of a path.
 
     Raises
@@ -118,7 +127,7 @@ def table_format(path):
     return _WRITERS[suffixes[-1]]
 
 
-def write_table(table, path):
+def write_table(table: Table, path: PathLike) -> None:
     """Write a results table in the format of the extension: ECSV, CSV, FITS, Parquet or VOTable.
 
     The file appears whole or not at all, and replaces one that is there.

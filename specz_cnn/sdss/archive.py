@@ -48,7 +48,7 @@ def reductions(plate, data_release=None):
     return _BOSS[min(max(release, min(_BOSS)), max(_BOSS))]
 
 
-def lite_path(plate, filename, run2d, data_release=None):
+def lite_path(plate: int, filename: str, run2d: str, data_release: int | None = None) -> str:
     """Path of a spec-lite file relative to the root of the archive.
 
     Parameters

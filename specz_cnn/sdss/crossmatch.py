@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import QTable
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from astropy.units import Quantity
 
 __all__ = ["crossmatch_dr16q"]
 
@@ -34,7 +41,9 @@ _MISSING_BELOW = -0.5
 _UNKNOWN_POSITION = -1
 
 
-def crossmatch_dr16q(results, catalogue, *, match="auto", radius=1 * u.arcsec):
+def crossmatch_dr16q(
+    results: Any, catalogue: Any, *, match: str = "auto", radius: Quantity = 1 * u.arcsec
+) -> QTable:
     """Join redshifts with those of a DR16Q catalogue.
 
     Parameters

@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from astropy.table import Table
 
@@ -18,6 +19,13 @@ from specz_cnn.sdss.archive import lite_url
 from specz_cnn.sdss.ids import SpecID, iter_specids
 from specz_cnn.sdss.integrity import check_spec_lite
 from specz_cnn.sdss.retry import PASSING_STATUS, backoff, describe
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from astropy.table import QTable
+
+    from specz_cnn.typing import PathLike
 
 __all__ = ["download_spectra"]
 
@@ -77,16 +85,16 @@ class _Run:
 
 
 def download_spectra(
-    ids,
-    directory=None,
+    ids: Any,
+    directory: PathLike | None = None,
     *,
-    overwrite=False,
-    data_release=None,
-    connections=None,
-    retries=None,
-    timeout=None,
-    progress=None,
-):
+    overwrite: bool = False,
+    data_release: int | None = None,
+    connections: int | None = None,
+    retries: int | None = None,
+    timeout: float | None = None,
+    progress: bool | None = None,
+) -> QTable:
     """Fetch spec-lite files, about 0.2 MB each, from the SDSS archive.
 
     Files lie below `directory` as they do in the archive.  Each is fetched under another name, checked (it is a whole

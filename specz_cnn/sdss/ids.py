@@ -7,11 +7,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import index
 from os import PathLike, fspath
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from specz_cnn.io.names import parse_name, spec_file_name, spec_name
 from specz_cnn.sdss.archive import lite_path, lite_url, reductions
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from specz_cnn.typing import Table
 
 __all__ = ["SpecID", "as_specids", "decode_specobjid", "encode_specobjid", "iter_specids", "spec_lite_url"]
 
@@ -121,7 +129,7 @@ class SpecID:
         return spec_name(self.plate, self.mjd, self.fiber)
 
     @classmethod
-    def from_specobjid(cls, specobjid):
+    def from_specobjid(cls, specobjid: int | str) -> SpecID:
         """Take a specObjID apart.
 
         Parameters
@@ -164,7 +172,7 @@ class SpecID:
             raise ValueError(f"{number} is not a specObjID: {error}") from None
 
     @classmethod
-    def parse(cls, text):
+    def parse(cls, text: str) -> SpecID:
         """Read a name in any of its usual forms.
 
         Parameters
@@ -192,10 +200,11 @@ class SpecID:
                 f"{text!r} names no SDSS spectrum; write PLATE-MJD-FIBER, spec-PLATE-MJD-FIBER.fits or a specObjID"
             )
         found = _RUN2D_IN_PATH.findall(directory + "/")
-        return cls(*numbers, run2d=found[-1] if found else None)
+        plate, mjd, fiber = numbers
+        return cls(plate, mjd, fiber, found[-1] if found else None)
 
     @classmethod
-    def from_table(cls, table):
+    def from_table(cls, table: Table) -> list[SpecID]:
         """Names of the spectra of a table.
 
         Parameters
@@ -217,7 +226,7 @@ class SpecID:
         return as_specids(table)
 
     @property
-    def specobjid(self):
+    def specobjid(self) -> int:
         """The specObjID, an int below 2**64.
 
         Raises
@@ -231,19 +240,19 @@ class SpecID:
         return packed | _run2d_number(self.run2d) << _RUN2D
 
     @property
-    def filename(self):
+    def filename(self) -> str:
         """Name of the file, ``spec-PLATE-MJD-FIBER.fits``."""
         return spec_file_name(self.plate, self.mjd, self.fiber)
 
     @property
-    def lite_url(self):
+    def lite_url(self) -> str:
         """URL of the spec-lite file in the release ``conf.data_release``.
 
         Where the reduction is not known, that of the release for the plate, and 26 for plates before BOSS.
         """
         return spec_lite_url(self)
 
-    def lite_paths(self, data_release=None):
+    def lite_paths(self, data_release: int | None = None) -> list[str]:
         """Where the spec-lite file may lie, relative to the root of the archive, the likeliest first.
 
         Parameters
@@ -260,7 +269,7 @@ class SpecID:
         return [lite_path(self.plate, self.filename, run2d, data_release) for run2d in runs]
 
 
-def spec_lite_url(spec_id, *, data_release=None):
+def spec_lite_url(spec_id: SpecID | str | int, *, data_release: int | None = None) -> str:
     """URL of the spec-lite file of a spectrum.
 
     Parameters
@@ -284,7 +293,7 @@ def spec_lite_url(spec_id, *, data_release=None):
     return lite_url(name.lite_paths(data_release)[0])
 
 
-def encode_specobjid(plate, mjd, fiber, run2d):
+def encode_specobjid(plate: ArrayLike, mjd: ArrayLike, fiber: ArrayLike, run2d: Any) -> np.ndarray:
     """Pack names of spectra into specObjIDs.
 
     Parameters
@@ -326,7 +335,7 @@ def encode_specobjid(plate, mjd, fiber, run2d):
     return packed | (mjds - np.uint64(_MJD_ZERO)) << np.uint64(_MJD) | codes << np.uint64(_RUN2D)
 
 
-def decode_specobjid(specobjid):
+def decode_specobjid(specobjid: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Take specObjIDs apart.
 
     Parameters
@@ -401,7 +410,7 @@ def iter_specids(ids):
         raise TypeError(f"expected names of SDSS spectra, not {type(ids).__name__}")
 
 
-def as_specids(ids):
+def as_specids(ids: Any) -> list[SpecID]:
     """Names of spectra, whatever form they come in.
 
     Parameters

@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from specz_cnn.io import SpecLiteError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from specz_cnn.sdss.ids import SpecID
 
 __all__ = ["check_spec_lite"]
 
@@ -20,7 +26,7 @@ _KEYWORDS = (b"BITPIX", b"NAXIS", b"PCOUNT", b"GCOUNT", b"TTYPE", b"PLATEID", b"
 _MAX_HEADER_BLOCKS = 400
 
 
-def check_spec_lite(file, spec_id):
+def check_spec_lite(file: Any, spec_id: SpecID) -> None:
     """Walk through the headers of a spec-lite file and check that all is there.
 
     The size is a multiple of the FITS block and exactly what the headers say; the first extension is a table with

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
@@ -20,6 +22,11 @@ from specz_cnn.sdss.sql import (
     plate_queries,
 )
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from astropy.units import Quantity
+
 __all__ = ["search_spectra"]
 
 # SkyServer gives no more than 500,000 rows to a query, and stops those that take minutes.
@@ -29,24 +36,24 @@ _NAMES = list(COLUMNS)
 
 
 def search_spectra(
-    coordinates=None,
+    coordinates: SkyCoord | None = None,
     *,
-    radius=2 * u.arcsec,
-    ids=None,
-    plate=None,
-    mjd=None,
-    fiber=None,
-    cls=None,
-    z_range=None,
-    instrument=None,
-    survey=None,
-    zwarning=None,
-    sn_min=None,
-    science_primary=True,
-    max_rows=None,
-    data_release=None,
-    get_query_payload=False,
-):
+    radius: Quantity = 2 * u.arcsec,
+    ids: Any = None,
+    plate: Any = None,
+    mjd: Any = None,
+    fiber: Any = None,
+    cls: Any = None,
+    z_range: tuple[float, float] | None = None,
+    instrument: Any = None,
+    survey: Any = None,
+    zwarning: int | None = None,
+    sn_min: float | None = None,
+    science_primary: bool = True,
+    max_rows: int | None = None,
+    data_release: int | None = None,
+    get_query_payload: bool = False,
+) -> Any:
     """Find spectra of SDSS with SkyServer.
 
     Give at most one of `coordinates`, `ids` and plate, MJD, fibre; the other arguments narrow the choice down, or

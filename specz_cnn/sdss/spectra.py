@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 from specz_cnn.config import conf
 from specz_cnn.io import SpecLiteError, read_spec_lite
@@ -11,6 +12,15 @@ from specz_cnn.sdss.errors import SDSSError, SDSSWarning
 from specz_cnn.sdss.ids import as_specids
 from specz_cnn.sdss.search import search_spectra
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from astropy.coordinates import SkyCoord
+    from specutils import SpectrumList
+
+    from specz_cnn.io.bitmask import MaskPolicy
+    from specz_cnn.typing import PathLike
+
 __all__ = ["get_spectra"]
 
 # How many failures a message lists.
@@ -18,15 +28,15 @@ _LISTED = 3
 
 
 def get_spectra(
-    coordinates=None,
+    coordinates: SkyCoord | None = None,
     *,
-    ids=None,
-    directory=None,
-    mask="default",
-    progress=None,
-    data_release=None,
-    **criteria,
-):
+    ids: Any = None,
+    directory: PathLike | None = None,
+    mask: MaskPolicy | int = "default",
+    progress: bool | None = None,
+    data_release: int | None = None,
+    **criteria: Any,
+) -> SpectrumList:
     """Find spectra of SDSS, fetch them and read them.
 
     Parameters

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from specz_cnn.config import conf
 from specz_cnn.io.whole import write_whole
 from specz_cnn.sdss.archive import lite_url, rsync_root
 from specz_cnn.sdss.ids import as_specids
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from specz_cnn.typing import PathLike
+
 __all__ = ["write_rsync_list", "write_url_list"]
 
 
-def write_url_list(ids, path="download_url.txt", *, data_release=None):
+def write_url_list(ids: Any, path: PathLike = "download_url.txt", *, data_release: int | None = None) -> Path:
     """Write the URLs of spec-lite files, one a line, for ``wget -i``.
 
     Parameters
@@ -39,7 +45,7 @@ def write_url_list(ids, path="download_url.txt", *, data_release=None):
     return _write(path, [lite_url(name) for name in _paths(ids, data_release)])
 
 
-def write_rsync_list(ids, path="speclist.txt", *, data_release=None):
+def write_rsync_list(ids: Any, path: PathLike = "speclist.txt", *, data_release: int | None = None) -> str:
     """Write the paths of spec-lite files below the root of the archive, one a line, for ``rsync --files-from``.
 
     Parameters

@@ -11,8 +11,15 @@ import hashlib
 import os
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from specz_cnn.io.names import SPEC_PATTERNS, spec_file_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from specz_cnn.typing import PathLike
 
 __all__ = ["iter_paths", "read_list", "read_paths", "table_paths", "write_paths"]
 
@@ -25,7 +32,7 @@ LAYOUTS = (
 )
 
 
-def iter_paths(sources, *, patterns=SPEC_PATTERNS):
+def iter_paths(sources: Any, *, patterns: Sequence[str] = SPEC_PATTERNS) -> Iterator[str]:
     """Paths of spectra, one by one.
 
     Parameters
@@ -90,7 +97,7 @@ def _walk(directory, patterns, ancestors):
             yield path
 
 
-def read_list(file):
+def read_list(file: Any) -> Iterator[str]:
     """Paths in a text file, one a line.
 
     Parameters
@@ -112,7 +119,7 @@ def read_list(file):
             yield line
 
 
-def table_paths(table, root, *, layout=None):
+def table_paths(table: Any, root: PathLike, *, layout: Any = None) -> Iterator[str]:
     """Paths of the observations in a catalogue.
 
     Parameters
@@ -145,7 +152,7 @@ def table_paths(table, root, *, layout=None):
     layouts = [layout] if layout else [text for text in LAYOUTS if run2d is not None or "{run2d}" not in text]
     numbers = zip(table[columns["plate"]], table[columns["mjd"]], table[columns[fiber]], strict=True)
     for row, (plate, mjd, fiber_number) in enumerate(numbers):
-        fields = {"plate": int(plate), "mjd": int(mjd), "fiber": int(fiber_number)}
+        fields: dict[str, Any] = {"plate": int(plate), "mjd": int(mjd), "fiber": int(fiber_number)}
         fields["name"] = spec_file_name(**fields)
         fields["run2d"] = "" if run2d is None else _text(run2d[row])
         candidates = [os.path.join(root, text.format(**fields)) for text in layouts]

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,15 @@ from specz_cnn.survey.parts import FORMATS, count_rows, part_path, read_columns
 from specz_cnn.survey.progress import Progress
 from specz_cnn.survey.summary import SurveySummary
 from specz_cnn.survey.work import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from astropy.table import QTable
+
+    from specz_cnn.io.bitmask import MaskPolicy
+    from specz_cnn.typing import Device, ModelName, PathLike
 
 __all__ = ["fit_survey", "read_survey"]
 
@@ -45,23 +55,23 @@ class Block:
 
 
 def fit_survey(
-    sources,
-    output,
+    sources: Any,
+    output: PathLike,
     *,
-    model=None,
-    cross_check="default",
-    device=None,
-    mask="default",
-    batch_size=128,
-    rows_per_part=20_000,
-    format="parquet",
-    n_workers=None,
-    client=None,
-    resume=False,
-    progress=False,
-    measure=True,
-    convention="pipeline",
-):
+    model: ModelName | None = None,
+    cross_check: ModelName | None = "default",
+    device: Device = None,
+    mask: MaskPolicy | int = "default",
+    batch_size: int = 128,
+    rows_per_part: int = 20_000,
+    format: str = "parquet",
+    n_workers: int | None = None,
+    client: Any = None,
+    resume: bool = False,
+    progress: Any = False,
+    measure: bool = True,
+    convention: str = "pipeline",
+) -> SurveySummary:
     """Measure the redshifts of any number of spectrum files.
 
     Memory does not grow with their number.  Every file becomes one row, also one that cannot be read.  The rows are
@@ -250,7 +260,7 @@ def _join(pieces):
     return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
-def read_survey(directory, *, columns=None):
+def read_survey(directory: PathLike, *, columns: Sequence[str] | None = None) -> QTable:
     """The results of a survey as one table.
 
     Parameters

@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from specz_cnn.results.flags import FLAGS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 __all__ = ["SurveySummary", "failure_kind"]
 
@@ -62,7 +67,7 @@ class SurveySummary:
     n_earlier: int = 0
     seconds: float = 0.0
 
-    def add(self, columns, *, earlier=False):
+    def add(self, columns: Mapping[str, Any], *, earlier: bool = False) -> None:
         """Count some rows.
 
         Parameters

@@ -10,8 +10,12 @@ import os
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from specz_cnn.io.bitmask import MaskPolicy
 
 __all__ = ["Job", "fit_block", "start_worker"]
 
@@ -59,7 +63,7 @@ class Job:
     sha256: tuple
     package: str
     device: str | None = None
-    mask: str | int = "default"
+    mask: MaskPolicy | int = "default"
     batch_size: int = 128
     measure: bool = True
     convention: str = "pipeline"
