@@ -62,53 +62,29 @@ def run(args):
     int
         0.
     """
-    import json
-    from dataclasses import replace
+    from specz_cnn.models.registry import package_model
+    from specz_cnn.training.calibrated import calibrate_weights
 
-    import numpy as np
-
-    from specz_cnn.models.output import resolve_device
-    from specz_cnn.models.registry import load_model, package_model, save_model
-    from specz_cnn.redshift.calibration import calibrate
-    from specz_cnn.redshift.posterior import posterior
-
-    sets = [_read(word) for word in args.data]
-    flux, ivar, labels, weights, precision = (np.concatenate(parts) for parts in zip(*sets, strict=True))
-    device = resolve_device(args.device)
-    network = load_model(args.model, device=device)
-    info = network.info
-    output = _outputs(network, flux, ivar, args.batch_size)
-    z_check, check = None, ""
-    if args.check:
-        other = load_model(args.check, device=device)
-        check = other.info.name
-        found = _outputs(other, flux, ivar, args.batch_size)
-        z_check = posterior(found, bins=other.info.bins, calibration=other.info.calibration).z
-    calibration = calibrate(
-        output,
-        labels["z"].astype(np.float64),
-        labels["is_quasar"],
-        bins=info.bins,
-        weights=weights,
-        precision_weights=precision,
-        z_check=z_check,
-        check=check,
-        z_range=info.z_range,
+    report = calibrate_weights(
+        args.model,
+        [_read(word) for word in args.data],
+        args.output,
+        check=args.check,
+        tag=args.tag,
+        device=args.device,
+        batch_size=args.batch_size,
+        data=[os.path.basename(word) for word in args.data],
     )
-    for key, value in calibration["report"].items():
+    for key, value in report.items():
         print(f"{key:>16} {value if value is None or isinstance(value, int) else format(value, '.4g')}")
-    calibration["report"]["data"] = [os.path.basename(word) for word in args.data]
-    info = replace(info, calibration=json.loads(json.dumps(calibration)), tag=args.tag or info.tag)
-    save_model(args.output, network.cpu(), info)
     if args.package:
         print(package_model(args.output), file=sys.stderr)
     return 0
 
 
 def _read(word):
-    """Flux, ivar, labels and both kinds of weights of one set; weights of a set have the sum that was asked for."""
-    import numpy as np
-
+    """One set of spectra, with both kinds of weights."""
+    from specz_cnn.training.calibrated import CalibrationSet
     from specz_cnn.training.shards import read_shards
 
     directory, *numbers = word.split(":")
@@ -121,19 +97,4 @@ def _read(word):
         raise UsageError(f"DATA is DIRECTORY[:WEIGHT[:PRECISION]], not {word!r}") from None
     if not (Path(directory) / "shards.json").is_file():
         raise UsageError(f"{directory} is no directory of shards")
-    flux, ivar, labels = read_shards(directory)
-    share = labels["weight"] / np.maximum(labels["weight"].sum(), 1e-30)
-    return flux, ivar, labels, weight * share, precision * share
-
-
-def _outputs(network, flux, ivar, batch_size):
-    """The network's output for all spectra."""
-    import numpy as np
-    from tqdm import tqdm
-
-    from specz_cnn.models.output import network_output
-
-    starts = tqdm(range(0, len(flux), batch_size), desc=network.info.name, disable=None, file=sys.stderr)
-    return np.concatenate(
-        [network_output(network, flux[i : i + batch_size], ivar[i : i + batch_size]) for i in starts]
-    )
+    return CalibrationSet(*read_shards(directory), weight, precision)

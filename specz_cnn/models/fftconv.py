@@ -26,11 +26,20 @@ def fft_length(n):
         length += 2
 
 
+def _single_precision(x):
+    """Transforms know no half precision: where the rest of a network is trained in it, they are not."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
 class FFTConv1d(nn.Conv1d):
     """`torch.nn.Conv1d` (stride 1, no padding) evaluated through the FFT; same parameters, same output."""
 
     def forward(self, x):
         """Convolve ``x``, shape (batch, in_channels, n), to shape (batch, out_channels, n - kernel + 1)."""
+        with _single_precision(x):
+            return self._convolve(x.float() if x.dtype == torch.bfloat16 else x)
+
+    def _convolve(self, x):
         n = x.shape[-1]
         n_fft = fft_length(n)
         spectrum = torch.fft.rfft(x, n_fft)  # batch, in, freq

@@ -19,6 +19,8 @@ Grandi S. A. 1982, ApJ 255, 25: the Balmer continuum.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 
@@ -68,8 +70,9 @@ _SNR = [0.3, 0.6, 0.8, 1.0, 1.3, 1.7, 2.1, 2.5, 3.1, 3.8, 4.8, 6.5, 9.8, 13, 17,
 _LOW, _HIGH = 31500.0, 40350.0  # of stars and galaxies; a galaxy at z = 1 is seen from 1700 Angstrom on
 
 
+@lru_cache(maxsize=2)
 def compact_library(*, smooth=4.0, seed=0, n_quasars=1500):
-    """Everything the simulator draws from, made on the spot in a few seconds.
+    """Everything the simulator draws from, made on the spot in a few seconds and kept.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The training loop: one-cycle AdamW, average of the weights, checkpoints, resume, log."""
+"""The training loop: one-cycle AdamW, average of the weights, checkpoints, resume, log, several workers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from specz_cnn.io.whole import write_whole
+from specz_cnn.training.workers import Workers
 from specz_cnn.velocity import nmad, velocity_difference
 
 __all__ = ["Trainer", "redshift_metrics"]
@@ -33,6 +34,17 @@ def redshift_metrics(z, z_true):
         "bias": float(middle),
         "nmad": float(nmad(dv[near])) if near.any() else math.nan,
     }
+
+
+class _Loss(torch.nn.Module):
+    """The loss as a module, which several workers can compute in parallel."""
+
+    def __init__(self, network, objective):
+        super().__init__()
+        self.network, self._objective = network, objective
+
+    def forward(self, examples):
+        return self._objective.loss(self.network, examples)
 
 
 class Trainer:
@@ -64,6 +76,10 @@ class Trainer:
         Prefixes of parameters that stay as they are.
     validation : dict of name -> Examples
     device : str or `torch.device`
+    bf16 : bool
+        Compute in half precision (bfloat16) what can be; parameters, transforms and losses stay in single precision.
+    workers : Workers, optional
+        This process among those that train together; each has its own ``source``.
     **options
         Further settings, for the network's own `objective`.
     """
@@ -86,8 +102,11 @@ class Trainer:
         validation=None,
         checkpoint_every=500,
         device="cpu",
+        bf16=False,
+        workers=None,
         **options,
     ):
+        self.workers, self.bf16 = workers or Workers(), bf16
         self.device = torch.device(device)
         self.network = network.to(self.device)
         self.source, self.directory, self.steps = source, Path(directory), steps
@@ -104,6 +123,9 @@ class Trainer:
             lr=rate,
             betas=(0.9, 0.98),
         )
+        self._loss = self.workers.parallel(_Loss(self.network, self.objective))
+        #: Called with each entry of the log on the first worker; True ends the training.
+        self.watch = None
         self.averaged = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.step = 0
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -122,21 +144,27 @@ class Trainer:
         Returns
         -------
         bool
-            Whether the last step was reached.
+            Whether the training is at its end: at the last step, or where `watch` has ended it.
         """
-        started, seen, total = time.perf_counter(), 0, 0.0
+        workers = self.workers
+        began = started = time.perf_counter()
+        seen, total, ended = 0, 0.0, False
         self.network.train()
-        while self.step < self.steps and time.perf_counter() - started < max_seconds:
+        while self.step < self.steps and not ended:
+            if max_seconds < math.inf and workers.agree(time.perf_counter() - began >= max_seconds):
+                break
             examples = self.source.batch(self.step)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.learning_rate(self.step)
-            loss = self.objective.loss(self.network, examples)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                loss = self._loss(examples)
             if not torch.isfinite(loss):
                 raise FloatingPointError(
                     f"loss became {loss.item()} at step {self.step}; resume with a lower rate"
                 )
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            # Gradients are averaged over workers: those with more examples count more.
+            (loss * (len(examples.z) / workers.mean(len(examples.z)))).backward()
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
             self.optimizer.step()
             self.objective.after_step(self.network)
@@ -146,14 +174,16 @@ class Trainer:
             if progress:
                 progress(self.step, self.steps, total / seen)
             if self.step % self.checkpoint_every == 0 or self.step == self.steps:
-                rate = seen / (time.perf_counter() - started)
-                self._record(loss=total / seen, rate=self.learning_rate(self.step), spectra_per_s=rate)
-                total, seen, started_log = 0.0, 0, time.perf_counter()
-                max_seconds -= started_log - started
-                started = started_log
+                rate = workers.size * workers.mean(seen) / (time.perf_counter() - started)
+                mean = workers.mean(total / seen)
+                if workers.first:
+                    entry = self._record(loss=mean, rate=self.learning_rate(self.step), spectra_per_s=rate)
+                    ended = self.watch is not None and self.watch(entry)
+                ended = workers.agree(ended)
+                total, seen, started = 0.0, 0, time.perf_counter()
                 self.save()
         self.save()
-        return self.step == self.steps
+        return ended or self.step == self.steps
 
     def _update_average(self):
         # A young average follows closely, or the first random weights would linger.
@@ -169,7 +199,7 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self, examples, batch_size=256):
-        """Metrics of the averaged weights on labelled examples."""
+        """Metrics of the averaged weights on labelled examples; ``loss`` is that of the training."""
         self.averaged.eval()
         parts = [self.objective.estimate(self.averaged, x) for x in examples.x.split(batch_size)]
         z = torch.cat([part[0] for part in parts])
@@ -182,6 +212,9 @@ class Trainer:
             metrics["completeness"] = float(called[quasar].float().mean())
             if (~quasar).any():
                 metrics["rejection"] = float((~called[~quasar]).float().mean())
+        batches = (examples.part(slice(i, i + batch_size)) for i in range(0, len(examples.z), batch_size))
+        losses = [(self.objective.loss(self.averaged, part).item(), len(part.z)) for part in batches]
+        metrics["loss"] = sum(loss * n for loss, n in losses) / len(examples.z)
         return metrics
 
     def _record(self, **values):
@@ -192,9 +225,12 @@ class Trainer:
         with open(self.directory / "log.jsonl", "a") as file:
             file.write(json.dumps(entry) + "\n")
         log.info("%s", json.dumps(entry))
+        return entry
 
     def save(self):
-        """Write the checkpoint."""
+        """Write the checkpoint; of several workers, the first does."""
+        if not self.workers.first:
+            return
         state = {
             "step": self.step,
             "steps": self.steps,

@@ -20,11 +20,20 @@ from specz_cnn.simulate import SimulationConfig, Simulator
 from specz_cnn.training.loop import Trainer
 from specz_cnn.training.shards import read_shards
 from specz_cnn.training.sources import Examples, MixedSource, ShardSource, SimulatedSource
+from specz_cnn.training.workers import Workers
 
-__all__ = ["Recipe", "build_simulator", "build_trainer", "packaged_recipes", "read_recipe"]
+__all__ = [
+    "Recipe",
+    "build_simulator",
+    "build_trainer",
+    "packaged_recipes",
+    "read_recipe",
+    "shard_examples",
+]
 
 _TABLES = {"model", "simulation", "training", "real", "start", "validation"}
 _VALIDATION_SEED = 987_654_321
+_SEEDS_APART = 100_000  # of workers
 _MOST_VALIDATION = 4096  # spectra that judge the training as it goes on
 
 
@@ -89,7 +98,7 @@ def read_recipe(path):
     return Recipe(simulation=simulation, text=text, **tables)
 
 
-def build_trainer(recipe, data, directory, *, device="cpu", noise_keep=None):
+def build_trainer(recipe, data, directory, *, device="cpu", noise_keep=None, workers=None):
     """The trainer of a recipe.
 
     Parameters
@@ -103,6 +112,8 @@ def build_trainer(recipe, data, directory, *, device="cpu", noise_keep=None):
     device : str
     noise_keep : array_like of bool, optional
         Rows of the noise file to use; by default those outside the validation half.
+    workers : Workers, optional
+        This process among those that train together: it makes its share of each batch.
 
     Returns
     -------
@@ -110,6 +121,8 @@ def build_trainer(recipe, data, directory, *, device="cpu", noise_keep=None):
     """
     settings = dict(recipe.training)
     batch_size, seed = settings.pop("batch_size"), settings.pop("seed", 0)
+    workers = workers or Workers(device=device)
+    device, seed = workers.device, seed + _SEEDS_APART * workers.rank
     network, preprocess = recipe.build_network(), recipe.architecture.preprocess
     if recipe.start:
         start_from(network, recipe.start)
@@ -120,22 +133,19 @@ def build_trainer(recipe, data, directory, *, device="cpu", noise_keep=None):
         simulator = build_simulator(
             data, grid=recipe.grid, config=recipe.simulation, noise_keep=noise_keep, device=device
         )
-        sources.append(SimulatedSource(simulator, batch_size - n_real, seed, preprocess))
+        sources.append(SimulatedSource(simulator, workers.share(batch_size - n_real), seed, preprocess))
         made = simulator.draw(recipe.validation.get("n_simulated", 2048), _VALIDATION_SEED)
         validation["simulated"] = Examples.of(made, preprocess)
     if n_real:
         shards = real.pop("shards")
-        sources.append(ShardSource(shards, n_real, seed, preprocess=preprocess, device=device, **real))
+        sources.append(
+            ShardSource(shards, workers.share(n_real), seed, preprocess=preprocess, device=device, **real)
+        )
     source = sources[0] if len(sources) == 1 else MixedSource(sources)
     if "shards" in recipe.validation:
-        flux, ivar, labels = read_shards(recipe.validation["shards"], limit=_MOST_VALIDATION)
-        if len(labels):
-            z, quasar = (
-                torch.from_numpy(labels["z"].astype(np.float32)),
-                torch.from_numpy(labels["is_quasar"].copy()),
-            )
-            x = preprocess(flux, ivar)
-            validation["real"] = Examples(x.to(device), z.to(device), quasar.to(device))
+        examples = shard_examples(recipe.validation["shards"], preprocess, device)
+        if len(examples.z):
+            validation["real"] = examples
     return Trainer(
         network,
         source,
@@ -144,8 +154,17 @@ def build_trainer(recipe, data, directory, *, device="cpu", noise_keep=None):
         target=recipe.model.get("target"),
         validation=validation,
         device=device,
+        workers=workers,
         **settings,
     )
+
+
+def shard_examples(directory, preprocess, device="cpu"):
+    """The spectra of a directory of shards, or a few thousand of them, as examples to judge by."""
+    flux, ivar, labels = read_shards(directory, limit=_MOST_VALIDATION)
+    z = torch.from_numpy(labels["z"].astype(np.float32)).to(device)
+    quasar = torch.from_numpy(labels["is_quasar"].copy()).to(device)
+    return Examples(preprocess(flux, ivar).to(device), z, quasar)
 
 
 def build_simulator(data, *, grid, config, noise_keep=None, device="cpu"):

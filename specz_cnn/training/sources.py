@@ -34,6 +34,11 @@ class Examples:
         """From a `SimulatedBatch`, with the `Network.preprocess` of an architecture."""
         return cls(preprocess(made.flux, made.ivar), made.z, made.label == 0, made.is_bal.to(made.z))
 
+    def part(self, rows):
+        """Some of the examples."""
+        is_bal = None if self.is_bal is None else self.is_bal[rows]
+        return Examples(self.x[rows], self.z[rows], self.is_quasar[rows], is_bal)
+
 
 class SimulatedSource:
     """Fresh simulated spectra at every step, drawn a few batches at a time.
@@ -61,7 +66,7 @@ class SimulatedSource:
             self._block = block, Examples.of(made, self.preprocess)
         rows = slice(place * self.batch_size, (place + 1) * self.batch_size)
         made = self._block[1]
-        return Examples(made.x[rows], made.z[rows], made.is_quasar[rows], made.is_bal[rows])
+        return made.part(rows)
 
 
 class ShardSource:
