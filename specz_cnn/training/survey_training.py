@@ -359,6 +359,9 @@ class SurveyTraining:
             raise ValueError("the test set is empty; take a larger sample")
         check = self._check(self.weights)
         fitter = Fitter(self.weights, check, device=self.workers.device)
+        if set(fitter.grids) != {self.recipe.grid}:
+            # The eigenspectra are fitted on a grid that the shards are not on.
+            fitter = Fitter(self.weights, check, device=self.workers.device, measure=False)
         columns, show = [], self.progress("evaluation", len(labels)) if self.progress else None
         for first in range(0, len(labels), _FIT):
             batch = [

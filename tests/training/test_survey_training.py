@@ -26,6 +26,8 @@ SCRIPT = """
 import sys
 from specz_cnn import conf
 from specz_cnn.cli import main
+from specz_cnn.training import survey_training
+survey_training._SIMULATED_CALIBRATION = 200
 conf.sas_baseurl, conf.default_cross_check = sys.argv[1], ""
 sys.exit(main(sys.argv[2:]))
 """
