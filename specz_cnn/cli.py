@@ -22,6 +22,7 @@ COMMANDS = {
     "inspect": "make a web page for the visual inspection of results",
     "models": "list the packaged networks, or show one",
     "simulate": "simulate labelled spectra",
+    "templates": "fetch the public templates of the full simulation",
     "train": "train a network from a recipe",
     "eigenspectra": "learn the eigenspectra that redshifts are measured with",
     "calibrate": "fit the calibration of a network to labelled spectra",
