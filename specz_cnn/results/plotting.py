@@ -121,11 +121,12 @@ def plot_result(
     lines: bool = True,
     second: bool = True,
     wavelength_range: tuple[float, float] | None = None,
+    model: bool = True,
 ) -> Figure:
     """Draw a result: the spectrum with emission lines where the redshift puts them, and p(z).
 
-    The upper panel has the spectrum as it is (faint) and smoothed, its 1-sigma error as an area at the bottom, masked
-    pixels shaded, the lines at the best redshift (solid) and at the runner-up (dashed), and rest-frame wavelengths on
+    The upper panel has the spectrum as it is (faint) and smoothed, the fit of eigenspectra, its 1-sigma error as an area
+    at the bottom, masked pixels shaded, the lines at the best redshift (solid) and at the runner-up (dashed), and rest-frame wavelengths on
     top. The lower left panel has the probability of every redshift on a logarithmic scale, the lower right one the best
     peak in km/s with its 68 % and 95 % intervals. Title lines give the numbers and every flag in words.
 
@@ -146,6 +147,8 @@ def plot_result(
         Draw the runner-up redshift.
     wavelength_range : (float, float), optional
         Observed wavelengths in Angstrom to show; by default all that have data.
+    model : bool, optional
+        Draw the fit of eigenspectra, if the result has one.
 
     Returns
     -------
@@ -164,7 +167,7 @@ def plot_result(
         figure.set_facecolor(palette.background)
         grid = figure.add_gridspec(2, 2, height_ratios=(2.6, 1), width_ratios=(2.2, 1))
         top = figure.add_subplot(grid[0, :])
-        _draw_spectrum(top, spectrum, result, palette, smooth, lines, second, wavelength_range)
+        _draw_spectrum(top, spectrum, result, palette, smooth, lines, second, wavelength_range, model)
         _draw_pdf(figure.add_subplot(grid[1, 0]), result, spectrum, palette, second)
         _draw_peak(figure.add_subplot(grid[1, 1]), result, spectrum, palette)
         figure.suptitle(_headline(result, spectrum), x=0.012, ha="left", fontsize=10.5, linespacing=1.5)
@@ -183,12 +186,13 @@ def plot_spectrum(
     lines: bool = True,
     second: bool = True,
     wavelength_range: tuple[float, float] | None = None,
+    model: bool = True,
 ) -> Axes:
     """Draw only the spectrum of a result, for example as a panel of a figure of your own.
 
     Parameters
     ----------
-    result, spectrum, dark, smooth, lines, second, wavelength_range
+    result, spectrum, dark, smooth, lines, second, wavelength_range, model
         As for `plot_result`.
     axes : `~matplotlib.axes.Axes`, optional
         Where to draw; by default the axes of a new figure.
@@ -208,7 +212,7 @@ def plot_spectrum(
         if axes is None:
             axes = _new_figure(height=4.2).add_subplot()
             axes.figure.set_facecolor(palette.background)
-        _draw_spectrum(axes, spectrum, result, palette, smooth, lines, second, wavelength_range)
+        _draw_spectrum(axes, spectrum, result, palette, smooth, lines, second, wavelength_range, model)
         axes.legend(loc="best", fontsize=8, framealpha=0.8, facecolor=palette.background, edgecolor="none")
     return axes
 
@@ -350,7 +354,7 @@ def _plain(text):
     return text.replace("$", r"\$")
 
 
-def _draw_spectrum(axes, spectrum, result, palette, smooth, lines, second, wavelength_range):
+def _draw_spectrum(axes, spectrum, result, palette, smooth, lines, second, wavelength_range, model):
     wavelength = 10.0 ** np.asarray(spectrum.loglam, dtype=np.float64)
     flux, ivar = np.asarray(spectrum.flux), np.asarray(spectrum.ivar)
     good = (ivar > 0) & np.isfinite(flux) & np.isfinite(ivar)
@@ -369,6 +373,9 @@ def _draw_spectrum(axes, spectrum, result, palette, smooth, lines, second, wavel
     axes.plot(
         wavelength, smoothed, color=palette.flux, lw=1.0, label="smoothed flux" if smooth > 0 else "flux"
     )
+    fitted = getattr(result, "model_flux", None)
+    if model and fitted is not None and len(fitted) == len(flux):
+        axes.plot(wavelength, fitted, color=palette.best, lw=1.0, label="model")
     error = np.where(good, 1 / np.sqrt(np.where(good, ivar, 1)), np.nan)
     axes.fill_between(
         wavelength, 0, error, step="mid", color=palette.error, alpha=0.55, lw=0, label=r"1$\sigma$ error"
@@ -553,7 +560,7 @@ def _draw_peak(axes, result, spectrum, palette):
     velocity = SPEED_OF_LIGHT * (np.log1p(np.asarray(result.z_grid, dtype=float)) - np.log1p(result.z))
     pdf = np.asarray(result.pdf, dtype=float)
     error = SPEED_OF_LIGHT * result.z_err / (1 + result.z)
-    reach = float(np.clip(6 * error if np.isfinite(error) else 2000, 1500, 10000))
+    reach = float(np.clip(8 * error if np.isfinite(error) else 2000, 500, 10000))
     for level, alpha in ((0.95, 0.3), (0.68, 0.6)):
         for low, high in np.reshape(result.z_interval(level), (-1, 2)):
             edges = SPEED_OF_LIGHT * (np.log1p([low, high]) - np.log1p(result.z))
