@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from specz_cnn.commands import UsageError
+
 __all__ = ["add_arguments", "run"]
 
 
@@ -14,11 +16,14 @@ def add_arguments(parser):
     ----------
     parser : `argparse.ArgumentParser`
     """
-    parser.add_argument(
-        "--data", required=True, help="directory with templates/, statistics/ and the noise file"
-    )
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="file to write (.npz)")
+    parser.add_argument("--data", help="directory with templates/, statistics/ and the noise file")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="file of eigenspectra (.npz)")
     parser.add_argument("--recipe", metavar="FILE", help="recipe (TOML; default: the packaged one)")
+    parser.add_argument(
+        "--pca",
+        metavar="FILE",
+        help="from eigenspectra that are there (--output), make weights of the estimator pca (.safetensors)",
+    )
     parser.add_argument("--seed", type=int, help="another seed than the recipe's")
 
 
@@ -34,17 +39,32 @@ def run(args):
     int
         0.
     """
+    if (args.data is None) == (args.pca is None):
+        raise UsageError("give --data to learn, or --pca to make weights of what was learned")
+    settings = _settings(args)
+    if args.pca:
+        from specz_cnn.training.eigenspectra import save_pca
+
+        save_pca(args.pca, args.output, settings)
+        print(args.pca)
+        return 0
     import torch
 
-    from specz_cnn.redshift.eigenspectra import write_eigenspectra
-    from specz_cnn.training.eigenspectra import learn, read_settings
+    from specz_cnn.models.eigenspectra import write_eigenspectra
+    from specz_cnn.training.eigenspectra import learn
 
     # Activations that fade to denormal numbers would slow a CPU down tenfold.
     torch.set_flush_denormal(True)
-    settings = read_settings(args.recipe)
-    if args.seed is not None:
-        settings["seed"] = args.seed
     found = learn(args.data, settings, progress=lambda line: print(line, file=sys.stderr, flush=True))
     write_eigenspectra(args.output, *found)
     print(args.output)
     return 0
+
+
+def _settings(args):
+    from specz_cnn.training.eigenspectra import read_settings
+
+    settings = read_settings(args.recipe)
+    if args.seed is not None:
+        settings["seed"] = args.seed
+    return settings

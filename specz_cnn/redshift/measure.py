@@ -1,6 +1,6 @@
 """Networks find, eigenspectra measure: p(z) of a network, sharpened by a fit to the spectrum about each of its peaks.
 
-A network says which peak is how probable; chi-squared of a few eigenspectra (`specz_cnn.redshift.eigenspectra`) says where in
+A network says which peak is how probable; chi-squared of a few eigenspectra (`specz_cnn.models.eigenspectra`) says where in
 the peak the redshift lies.  About every credible peak, within 3000 km/s,
 
     p(u) ~ p_net(u)^alpha [(1 - share) L * N(floor) + share L * N(wing)],   L(u) = exp(-chi2(u) / 2T),   u = ln(1 + z),
@@ -24,7 +24,7 @@ import torch
 from scipy.interpolate import CubicSpline
 
 from specz_cnn.io.grid import LATTICE_STEP, ModelGrid
-from specz_cnn.redshift.eigenspectra import SHIFT, Eigenspectra, read_eigenspectra
+from specz_cnn.models.eigenspectra import SHIFT, Eigenspectra, read_eigenspectra
 from specz_cnn.results.distribution import quantile
 from specz_cnn.velocity import SPEED_OF_LIGHT
 

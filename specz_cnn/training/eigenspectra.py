@@ -16,7 +16,11 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch.nn.functional import conv1d
 
-from specz_cnn.redshift.eigenspectra import SAMPLE, SHIFT, Eigenspectra
+from specz_cnn.io.grid import ModelGrid
+from specz_cnn.models.eigenspectra import SAMPLE, SHIFT, Eigenspectra, read_eigenspectra
+from specz_cnn.models.info import ModelInfo
+from specz_cnn.models.pca import PCA
+from specz_cnn.models.registry import save_model
 from specz_cnn.simulate import Simulator
 from specz_cnn.simulate.convention import HIGHEST, Convention
 from specz_cnn.simulate.observe import observe_spectra
@@ -24,7 +28,7 @@ from specz_cnn.simulate.quasars import quasar_spectra
 from specz_cnn.training.recipe import outside_validation
 from specz_cnn.velocity import SPEED_OF_LIGHT
 
-__all__ = ["Quasars", "learn", "read_settings", "reconstruct", "refine", "simulate_quasars"]
+__all__ = ["Quasars", "learn", "read_settings", "reconstruct", "refine", "save_pca", "simulate_quasars"]
 
 _RECIPE = Path(__file__).with_name("eigenspectra.toml")
 _CHUNK = 500
@@ -330,3 +334,42 @@ def refine(
     return Eigenspectra(
         (found.values / size[:, None]).contiguous(), found.start, (found.prior / size**2).detach()
     )
+
+
+def save_pca(path, eigenspectra, settings):
+    """Write weights of the estimator ``pca`` from eigenspectra that describe.
+
+    Parameters
+    ----------
+    path : path-like
+        Weights file (.safetensors).
+    eigenspectra : path-like
+        File of `~specz_cnn.models.eigenspectra.write_eigenspectra`.
+    settings : dict
+        Of `read_settings`.
+
+    Returns
+    -------
+    ModelInfo
+    """
+    grid, n_bins = ModelGrid(), settings["pca"]["n_bins"]
+    describing = read_eigenspectra(eigenspectra)[1]
+    prior = torch.full_like(describing.prior, settings["pca"]["prior"])
+    network = PCA.of(replace(describing, prior=prior), grid, n_bins, settings["pca"]["temperature"])
+    info = ModelInfo(
+        name="pca",
+        tag="pca-1",
+        architecture="PCA",
+        arguments={
+            "n_pixels": grid.n_pixels,
+            "n_bins": n_bins,
+            "n_spectra": len(describing),
+            "first": network.first,
+        },
+        grid=grid.to_dict(),
+        bins={"n": n_bins, "step": grid.step},
+        recipe={"eigenspectra": settings},
+        seed=settings["seed"],
+        description="Eigenspectra fitted at every redshift: the classical estimator, as a cross-check.",
+    )
+    return save_model(path, network, info)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from specz_cnn.io.grid import ModelGrid
-from specz_cnn.redshift.eigenspectra import (
+from specz_cnn.models.eigenspectra import (
     SHIFT,
     Eigenspectra,
     read_eigenspectra,

@@ -12,7 +12,7 @@ Redshifts are counted on the lattice: shift ``k`` is at ``ln(1 + z) = k * SHIFT`
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache
 
 import numpy as np
 import torch
@@ -21,7 +21,15 @@ from scipy.fft import next_fast_len
 from specz_cnn.io.grid import LATTICE_STEP
 from specz_cnn.io.whole import write_whole
 
-__all__ = ["SAMPLE", "SHIFT", "Eigenspectra", "read_eigenspectra", "write_eigenspectra"]
+__all__ = [
+    "SAMPLE",
+    "SHIFT",
+    "Eigenspectra",
+    "Transforms",
+    "chi2_of",
+    "read_eigenspectra",
+    "write_eigenspectra",
+]
 
 #: Native pixels of SDSS in one sample of the eigenspectra, and in one shift.
 SAMPLE = 2
@@ -63,11 +71,6 @@ class Eigenspectra:
         """The same on another device."""
         return replace(self, values=self.values.to(device), prior=self.prior.to(device))
 
-    @cached_property
-    def pairs(self):
-        """Indices of the products of two eigenspectra, each pair once."""
-        return torch.triu_indices(len(self), len(self))
-
     def window(self, lowest, n_shifts, grid):
         """The samples that the pixels of a grid see at some shifts: shape (batch, n_spectra, n).
 
@@ -105,13 +108,8 @@ class Eigenspectra:
         `torch.Tensor`, float64, shape (batch, n_shifts)
             In the order of the shifts.
         """
-        data = _Data.of(flux, ivar)
         moved = self.window(lowest, n_shifts, grid)
-        i, j = self.pairs
-        size = next_fast_len(moved.shape[2], real=True)
-        spectra = torch.fft.rfft(moved, n=size)
-        products = torch.fft.rfft(moved[:, i] * moved[:, j], n=size)
-        return self._chi2(data, spectra, products, size, n_shifts, grid.factor // SAMPLE)
+        return chi2_of(flux, ivar, Transforms.of(moved), self.prior, n_shifts, grid.factor // SAMPLE)
 
     def fit(self, flux, ivar, u, grid):
         """The best fit at one redshift.
@@ -180,29 +178,75 @@ class Eigenspectra:
         half = 0.5 * grid.factor
         return np.where((place > first - half) & (place < last + half), coefficients @ np.array(rows), np.nan)
 
-    def _chi2(self, data, spectra, products, size, n_shifts, stride):
-        """Chi-squared from Fourier transforms of the eigenspectra and of their products."""
-        batch, n_terms, n_pixels = data.weighted.shape
-        spread = data.weighted.new_zeros(batch, n_terms, stride * n_pixels)
+
+@dataclass(frozen=True)
+class Transforms:
+    """Fourier transforms of eigenspectra and of their products.
+
+    Parameters
+    ----------
+    spectra : `torch.Tensor`, complex, shape (batch, n_spectra, n)
+    products : `torch.Tensor`, complex, shape (batch, n_pairs, n)
+        Of each pair once, in the order of `torch.triu_indices`.
+    size : int
+        Samples before the transform, with room for all shifts.
+    """
+
+    spectra: torch.Tensor
+    products: torch.Tensor
+    size: int
+
+    @classmethod
+    def of(cls, spectra):
+        """Of eigenspectra, shape (batch, n_spectra, n_samples)."""
+        i, j = torch.triu_indices(spectra.shape[1], spectra.shape[1])
+        size = next_fast_len(spectra.shape[2], real=True)
+        return cls(
+            torch.fft.rfft(spectra, n=size), torch.fft.rfft(spectra[:, i] * spectra[:, j], n=size), size
+        )
+
+
+def chi2_of(flux, ivar, transforms, prior, n_shifts, stride):
+    """Chi-squared of the best fits at consecutive shifts.
+
+    Parameters
+    ----------
+    flux, ivar : `torch.Tensor`, float32, shape (batch, n_pixels)
+    transforms : Transforms
+        Of the samples that the pixels see at all shifts, those of the highest shift first.
+    prior : `torch.Tensor`, shape (n_spectra,)
+    n_shifts, stride : int
+        Number of shifts, and samples in a pixel.
+
+    Returns
+    -------
+    `torch.Tensor`, float64, shape (batch, n_shifts)
+    """
+    data = _Data.of(flux, ivar)
+    batch, n_terms, n_pixels = data.weighted.shape
+    spread = data.weighted
+    if stride > 1:
+        spread = data.weighted.new_zeros(batch, n_terms, stride * (n_pixels - 1) + 1)
         spread[..., ::stride] = data.weighted
-        kernel = torch.fft.rfft(spread[..., : stride * (n_pixels - 1) + 1], n=size).conj()
-        # The terms: weight times 1, x, x^2, and flux.
-        first = torch.fft.irfft(spectra[:, :, None] * kernel[:, None], n=size)[..., :n_shifts]
-        second = torch.fft.irfft(products * kernel[:, :1], n=size)[..., :n_shifts]
-        first, second = first.flip(-1).double(), second.flip(-1).double()
-        k, n = len(self), len(self) + _N_POLYNOMIAL
-        i, j = self.pairs
-        normal = second.new_zeros(batch, n_shifts, n, n)
-        normal[:, :, i, j] = second.transpose(1, 2)
-        normal[:, :, j, i] = second.transpose(1, 2)
-        cross = first[:, :, :_N_POLYNOMIAL].permute(0, 3, 1, 2)
-        normal[:, :, :k, k:] = cross
-        normal[:, :, k:, :k] = cross.transpose(2, 3)
-        normal[:, :, k:, k:] = data.polynomial[:, None]
-        right = torch.cat([first[:, :, -1].transpose(1, 2), data.right[:, None].expand(-1, n_shifts, -1)], 2)
-        diagonal = torch.arange(k, device=normal.device)
-        normal[:, :, diagonal, diagonal] += self.prior.to(normal)
-        return data.total[:, None] - _explained(normal, right)
+    kernel = torch.fft.rfft(spread, n=transforms.size).conj()
+    # The terms: weight times 1, x, x^2, and flux.
+    first = torch.fft.irfft(transforms.spectra[:, :, None] * kernel[:, None], n=transforms.size)
+    second = torch.fft.irfft(transforms.products * kernel[:, :1], n=transforms.size)
+    first, second = (values[..., :n_shifts].flip(-1).double() for values in (first, second))
+    k = len(prior)
+    n = k + _N_POLYNOMIAL
+    i, j = torch.triu_indices(k, k)
+    normal = second.new_zeros(batch, n_shifts, n, n)
+    normal[:, :, i, j] = second.transpose(1, 2)
+    normal[:, :, j, i] = second.transpose(1, 2)
+    cross = first[:, :, :_N_POLYNOMIAL].permute(0, 3, 1, 2)
+    normal[:, :, :k, k:] = cross
+    normal[:, :, k:, :k] = cross.transpose(2, 3)
+    normal[:, :, k:, k:] = data.polynomial[:, None]
+    right = torch.cat([first[:, :, -1].transpose(1, 2), data.right[:, None].expand(-1, n_shifts, -1)], 2)
+    diagonal = torch.arange(k, device=normal.device)
+    normal[:, :, diagonal, diagonal] += prior.to(normal)
+    return data.total[:, None] - _explained(normal, right)
 
 
 @dataclass(frozen=True)
