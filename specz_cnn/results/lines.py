@@ -44,6 +44,7 @@ LINES = (
 )
 
 
+_REALISATIONS = 16  # of noise, for the error of a maximum
 _CLEAR = 5.0  # S/N of a line whose maximum is worth a number
 _KMS = u.km / u.s
 
@@ -54,7 +55,7 @@ def line_table(loglam, flux, ivar, z):
     The signal is the flux within the line's window above a straight continuum between two bands on either side, each
     as wide as the window; its error holds the noise of the window and of both bands.  The maximum is the centre of mass of
     the part of the line about its highest point that is above half of it, in flux smoothed over a quarter of the
-    window; its error is that of the noise.
+    window; its error is the scatter that more noise of the same size brings.
 
     Parameters
     ----------
@@ -143,20 +144,24 @@ def _measure_line(wavelength, flux, ivar, centre, half_width):
 
 
 def _maximum(place, excess, ivar, half_width):
-    """Centre of mass of the upper half of a line about its maximum, and its error."""
+    """Centre of mass of the upper half of a line about its maximum, and how much it scatters when noise is added."""
     kernel = np.exp(-0.5 * ((place - place[:, None]) / (0.125 * half_width)) ** 2) * ivar
-    smooth = kernel @ excess / kernel.sum(1)
+    kernel /= kernel.sum(1, keepdims=True)
+    # The same noise for everybody: a result depends on nothing but the spectrum.
+    noise = np.random.default_rng(0).normal(size=(_REALISATIONS, len(place))) / np.sqrt(ivar)
+    middle, *others = (_upper_half(place, f, kernel @ f) for f in (excess, *(excess + noise)))
+    return middle, float(np.std(others))
+
+
+def _upper_half(place, excess, smooth):
     top = smooth.argmax()
     low = smooth < 0.5 * smooth[top]
     # The stretch about the maximum: a second line in the window does not count.
     before, after = np.flatnonzero(low[:top]), np.flatnonzero(low[top:])
     part = slice(before[-1] + 1 if before.size else 0, top + after[0] if after.size else len(low))
-    x, f = place[part], excess[part]
-    total = f.sum()
-    if not total > 0:
-        return np.nan, np.nan
-    middle = np.sum(x * f) / total
-    return float(middle), float(np.sqrt(np.sum((x - middle) ** 2 / ivar[part])) / total)
+    weight = np.maximum(excess[part], 0)
+    total = weight.sum()
+    return float(np.sum(place[part] * weight) / total) if total > 0 else np.nan
 
 
 def _weighted_mean(x, values, ivar):

@@ -16,6 +16,7 @@ from specz_cnn.results import TABLE_COLUMNS, make_table, table_format, write_tab
 from specz_cnn.results.lines import LINES, line_table
 
 STEP = 4e-4 * np.log(10)
+_C = 299792.458
 PROVENANCE = {"model": "rnet-e-1", "model_sha256": "0" * 64, "cross_check": "", "cross_check_sha256": ""}
 PROVENANCE |= {"package": "specz-cnn 1.0", "device": "cpu"}
 
@@ -98,6 +99,40 @@ def test_lines(result):
     assert by_name["CIV"]["covered"] and by_name["CIV"]["snr"] > 50
     assert by_name["MgII"]["covered"] and abs(by_name["MgII"]["snr"]) < 5
     assert not by_name["Ha"]["covered"] and np.isnan(by_name["Ha"]["snr"])
+
+
+def test_maximum_of_a_line():
+    """A line 300 km/s to the blue of where the redshift puts it, with a second one in its window."""
+    rng = np.random.default_rng(6)
+    loglam = 3.56 + 1e-4 * np.arange(4500)
+    velocity = _C * (10**loglam / (2798.75 * 2.2) - 1)
+    line = 5 * np.exp(-0.5 * ((velocity + 300) / 900) ** 2) + 2 * np.exp(
+        -0.5 * ((velocity - 2700) / 150) ** 2
+    )
+    found = []
+    for _ in range(30):
+        flux = 3 + line + 0.5 * rng.normal(size=4500)
+        row = line_table(loglam, flux, np.full(4500, 4.0), 1.2)[3]
+        assert row["name"] == "MgII"
+        found.append((row["velocity"].to_value("km/s"), row["velocity_err"].to_value("km/s")))
+        assert row["peak"].to_value("AA") == pytest.approx(2798.75 * 2.2 * (1 + found[-1][0] / _C), abs=1e-6)
+    velocities, errors = np.array(found).T
+    assert velocities.mean() == pytest.approx(-300, abs=15)
+    assert 0.5 * errors.mean() < velocities.std() < 2 * errors.mean()
+
+
+def test_no_maximum_of_a_line_that_is_not_there():
+    loglam = 3.56 + 1e-4 * np.arange(4500)
+    table = line_table(loglam, 5 + np.random.default_rng(1).normal(size=4500), np.ones(4500), 1.0)
+    assert np.isnan(table["velocity"]).all() and np.isnan(table["peak"]).all()
+
+
+def test_model_spectrum(result):
+    assert result.model is None
+    fitted = dataclasses.replace(result, model_flux=np.where(result.spectrum.loglam < 3.57, np.nan, 2.0))
+    assert fitted.model.flux.shape == result.spectrum.flux.shape
+    np.testing.assert_allclose(fitted.model.spectral_axis.to_value("AA"), 10**result.spectrum.loglam)
+    assert fitted.model.mask.sum() == (result.spectrum.loglam < 3.57).sum()
 
 
 @pytest.mark.parametrize("z", [np.nan, -1.0, 50.0])
