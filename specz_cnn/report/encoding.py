@@ -14,7 +14,7 @@ import numpy as np
 
 from specz_cnn.io.grid import LATTICE_STEP, ModelGrid
 
-__all__ = ["decode_spectrum", "encode_pdf", "encode_spectrum"]
+__all__ = ["decode_spectrum", "encode_pdf", "encode_rows", "encode_spectrum"]
 
 #: Code of a pixel without data; smaller codes are errors.
 NO_DATA = 255
@@ -108,6 +108,25 @@ def encode_pdf(pdf):
     decades = np.log10(np.maximum(pdf, 10.0**-_PDF_DECADES)) + _PDF_DECADES
     codes = np.clip(np.rint(_PDF_CODES_PER_DECADE * decades), 0, 255).astype(np.uint8)
     return base64.b64encode(zlib.compress(codes.tobytes(), 9)).decode("ascii")
+
+
+def encode_rows(rows):
+    """Pack rows of numbers for the page.
+
+    Parameters
+    ----------
+    rows : array_like, shape (count, n)
+
+    Returns
+    -------
+    dict
+        ``count``, ``n``, ``scale`` (of each row) and ``data`` (base64 of deflated little-endian 16-bit integers).
+    """
+    rows = np.asarray(rows, dtype=np.float64)
+    scale = np.maximum(np.abs(rows).max(1), 1e-30) / _MAX_FLUX_CODE
+    codes = np.rint(rows / scale[:, None]).astype("<i2")
+    data = base64.b64encode(zlib.compress(codes.tobytes(), 9)).decode("ascii")
+    return {"count": len(rows), "n": rows.shape[1], "scale": [_short(value) for value in scale], "data": data}
 
 
 def _short(number):

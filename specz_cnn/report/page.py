@@ -6,6 +6,7 @@ import hashlib
 import html
 import json
 import math
+from functools import cache
 from importlib import resources
 from itertools import repeat
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy.table import Table
 
+from specz_cnn.io.grid import LATTICE_STEP
 from specz_cnn.io.whole import write_whole
-from specz_cnn.report.encoding import encode_pdf, encode_spectrum
+from specz_cnn.report.encoding import encode_pdf, encode_rows, encode_spectrum
 from specz_cnn.report.rest_lines import REST_LINES
 from specz_cnn.report.verdicts import CLASSES, VERDICT_COLUMNS
 from specz_cnn.results.flags import FLAGS
@@ -34,7 +36,7 @@ _REALS = {"ra": 6, "dec": 6, "z": 6, "z_err": 6, "z_lo": 6, "z_hi": 6, "confiden
 _REALS |= {"z_second": 6, "p_second": 4, "z_check": 6, "snr": 2, "coverage": 3, "z_pipe": 6, "z_pipe_err": 6}
 
 # In the order in which they build on each other.
-_SCRIPTS = ("codec.js", "store.js", "plot.js", "list.js", "app.js")
+_SCRIPTS = ("codec.js", "store.js", "fit.js", "plot.js", "list.js", "app.js")
 
 
 def write_inspection_page(
@@ -152,6 +154,7 @@ def _page(columns, packed, codes, pdf_step, title):
     if codes is not None:
         rows = [None if code is None else blob.add({"data": code}) for code in codes]
         data["pdf"] = {"first": pdf_step / 2, "step": pdf_step, "rows": rows}
+    data["eigenspectra"] = blob.add(_eigenspectra())
     assets = resources.files("specz_cnn.report") / "assets"
     parts = {
         "TITLE": html.escape(title),
@@ -166,6 +169,25 @@ def _page(columns, packed, codes, pdf_step, title):
         name, text = piece.split("}}", 1)
         head += parts[name] + text
     return head
+
+
+@cache
+def _eigenspectra():
+    """The eigenspectra that describe a quasar, for the fit in the page: 16 bits a sample."""
+    from specz_cnn.models.eigenspectra import SAMPLE
+    from specz_cnn.redshift.measure import GRID, packaged_measurement
+
+    some = packaged_measurement().describing
+    first, last = GRID.loglam[[0, -1]] / LATTICE_STEP
+    half = 0.5 * (GRID.factor - 1)
+    return {
+        **encode_rows(some.values.numpy()),
+        "start": some.start,
+        "sample": SAMPLE,
+        "first": float(first - half),
+        "last": float(last + half),
+        "prior": some.prior.tolist(),
+    }
 
 
 class _Blob:

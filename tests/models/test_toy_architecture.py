@@ -106,7 +106,7 @@ def test_it_is_one_of_the_architectures():
 def test_it_measures_redshifts_with_its_own_input_and_output(weights):
     network = load_model(weights)
     spectrum = example_spectrum(2.2, snr=8)
-    result = fit_redshift_cnn(spectrum, model=weights, cross_check=None)
+    result = fit_redshift_cnn(spectrum, model=weights, cross_check=None, measure=False)
     flux, _ = network.grid.rebin(spectrum.loglam, spectrum.flux, spectrum.ivar)
     with torch.no_grad():
         chi2 = network(Toy.preprocess(flux[None], None))[0].double().numpy()
@@ -119,13 +119,20 @@ def test_it_measures_redshifts_with_its_own_input_and_output(weights):
 def test_model_and_cross_check_on_different_grids(weights, order):
     names = [weights if name == "toy" else name for name in order]
     spectrum = example_spectrum(2.2, snr=8)
-    fitter = Fitter(*names)
+    fitter = Fitter(*names, measure=False)
     assert [grid.n_pixels for grid in fitter.grids] == [180 if name == "toy" else 1212 for name in order]
     columns = fitter.fit([prepare(spectrum, fitter.grids)]).columns
-    alone = [fit_redshift_cnn(spectrum, model=name, cross_check=None).z for name in names]
+    alone = [fit_redshift_cnn(spectrum, model=name, cross_check=None, measure=False).z for name in names]
     np.testing.assert_allclose([columns["z"][0], columns["z_check"][0]], alone, rtol=1e-6)
     with pytest.raises(ValueError, match=r"Fitter\.grids"):
         fitter.fit([prepare(spectrum, fitter.grid)])
+
+
+def test_eigenspectra_measure_on_their_own_grid(weights):
+    fitter = Fitter(weights, None)
+    assert [grid.n_pixels for grid in fitter.grids] == [180, 1212]
+    columns = fitter.fit([prepare(example_spectrum(2.2, snr=8), fitter.grids)]).columns
+    assert np.isfinite(columns["chi2"][0]) and columns["z_lo"][0] < columns["z"][0] < columns["z_hi"][0]
 
 
 def test_other_preprocessing_is_refused(weights, monkeypatch):

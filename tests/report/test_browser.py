@@ -11,6 +11,7 @@ import pytest
 from astropy.table import Table
 
 from specz_cnn import SpectrumArrays
+from specz_cnn.redshift.measure import GRID, packaged_measurement
 from specz_cnn.report import read_verdicts, write_inspection_page
 
 pytestmark = pytest.mark.browser
@@ -130,6 +131,34 @@ def colours_of(driver, name):
         "return new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer)).size",
         name,
     )
+
+
+def test_model_follows_the_redshift(inspector):
+    """The fit in the page is that of the package, at the redshift of the slider, and goes away at a key."""
+    row = 20
+    inspector.execute_script(f"inspection.show({row})")
+    is_shown(inspector, row)
+    fits = []
+    for z in (REDSHIFTS[row], REDSHIFTS[row] + 0.1):
+        inspector.execute_script(f"inspection.setRedshift({z})")
+        wait(inspector, f"Math.abs(inspection.current.z - {z}) < 1e-6 && inspection.current.model")
+        time.sleep(0.1)
+        shown = inspector.execute_script(
+            "return Array.from(inspection.current.model, (v) => isNaN(v) ? null : v)"
+        )
+        arrays = spectrum(row, REDSHIFTS[row])
+        flux, ivar = GRID.rebin(arrays.loglam, arrays.flux, arrays.ivar)
+        expected = packaged_measurement().model_flux(flux, ivar, z, arrays.loglam)
+        found = np.array(shown, dtype=float)[: len(expected)]
+        # Native pixels here, pixels of the model grid there.
+        difference = (found - expected)[np.isfinite(found) & np.isfinite(expected)]
+        assert len(difference) > 4000 and difference.std() < 0.05
+        fits.append(found)
+    assert np.nanstd(fits[1] - fits[0]) > 0.2
+    press(inspector, "o")
+    wait(inspector, "inspection.current.model === null")
+    press(inspector, "o")
+    wait(inspector, "inspection.current.model")
 
 
 def test_everything_is_drawn(inspector):

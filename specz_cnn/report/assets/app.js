@@ -7,7 +7,7 @@ const CONFIDENCES = ["no idea", "a guess", "likely", "certain"];
 
 const current = {
   row: -1, spectrum: null, pdf: null, smoothed: null, z: null, zFine: null, view: null, cursor: null,
-  smooth: 2, band: true, weak: true, frame: null, menuAt: null, switchTime: 0,
+  smooth: 2, band: true, weak: true, overlay: true, model: null, frame: null, menuAt: null, switchTime: 0,
 };
 
 // ---------------------------------------------------------------------------------------------------- the spectrum
@@ -87,7 +87,8 @@ function draw() {
   showRedshift();
   const { spectrum, smoothed, view, z } = current;
   if (!spectrum) return;
-  const options = { smooth: current.smooth, band: current.band, weak: current.weak };
+  current.model = current.overlay ? fitModel(spectrum, z) : null;
+  const options = { smooth: current.smooth, band: current.band, weak: current.weak, model: current.model };
   const [y0, y1] = view.flux ?? fluxLimits(spectrum, smoothed, view.x0, view.x1);
   const main = { x0: view.x0, x1: view.x1, y0, y1 };
   current.frame = { ...drawSpectrum($("plot"), spectrum, smoothed, main, z, { margin: MARGIN, detail: true, ...options }), view: main };
@@ -372,6 +373,7 @@ const KEYS = [
   ["h", "which line is at the mouse?", ["h"], () => { if (current.cursor && current.frame?.x) openMenu(current.frame.x(current.cursor), 60); }],
   ["+ −", "more or less smoothing", ["+", "=", "-"], (event) => setSmoothing(current.smooth + (event.key === "-" ? -1 : 1))],
   ["d", "error band on or off", ["d"], () => $("band").click()],
+  ["o", "model over the data on or off; it follows the redshift", ["o"], () => { current.overlay = !current.overlay; requestDraw(); }],
   ["i", "all lines, or the strong ones", ["i"], () => { current.weak = !current.weak; requestDraw(); }],
   ["v", "show the whole spectrum", ["v"], () => { if (current.spectrum) { fullView(); requestDraw(); } }],
   ["[ ]", "zoom out or in at the mouse", ["[", "]"], (event) => { if (current.spectrum) zoomView(event.key === "[" ? 1.3 : 1 / 1.3, current.cursor ?? mainLine()); }],
@@ -500,7 +502,7 @@ function start() {
   applyFilters();
   if (recovered) toast(`${recovered} verdicts recovered.`);
   if (!storageWorks) toast("This browser does not keep anything: export before you close the page!", 8000);
-  show(current.row).then(() => { document.documentElement.dataset.ready = Math.round(performance.now()); });
+  loadEigenspectra().then(() => show(current.row)).then(() => { document.documentElement.dataset.ready = Math.round(performance.now()); });
 }
 
 // For scripts that drive the page.

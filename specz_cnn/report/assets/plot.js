@@ -62,7 +62,7 @@ function niceTicks(low, high, count) {
 }
 
 // One picture of the spectrum: view = {x0, x1, y0, y1}, lines at z; detail = false leaves out titles and the rest frame.
-function drawSpectrum(canvas, spectrum, smoothed, view, z, { margin, detail, smooth, band, weak }) {
+function drawSpectrum(canvas, spectrum, smoothed, view, z, { margin, detail, smooth, band, weak, model }) {
   const { g, width, height } = prepareCanvas(canvas);
   const w = width - margin.left - margin.right, h = height - margin.top - margin.bottom;
   if (w < 20 || h < 20) return null;
@@ -82,6 +82,7 @@ function drawSpectrum(canvas, spectrum, smoothed, view, z, { margin, detail, smo
   strokePath(g, [[margin.left, y(0)], [margin.left + w, y(0)]]);
   if (smooth > 0) strokeCurve(g, wavelength, flux, error, from, to, x, y, colours.raw, 0.8);
   strokeCurve(g, wavelength, smoothed, error, from, to, x, y, colours.flux, 1.4);
+  if (model) strokeCurve(g, wavelength, model, model.map(() => 1), from, to, x, y, colours.best, 1.2);
   if (z !== null) drawLines(g, z, view, x, margin, w, h, weak);
   g.restore();
 
