@@ -236,13 +236,13 @@ class _Fits:
         from specz_cnn.redshift.fitter import Fitter
 
         self.fitter = Fitter(device="cpu")
-        self.z = self._fit([self._prepare_path(path) for path in originals])[0]
+        self.z = self._fit([self._prepare_file(path) for path in originals])[0]
         self.pending, self.n, self.unflagged, self.wrong = [], 0, 0, 0
 
-    def _prepare_path(self, path):
-        from specz_cnn.redshift.prepare import prepare_path
+    def _prepare_file(self, path):
+        from specz_cnn.redshift.prepare import prepare_file
 
-        return prepare_path(path, self.fitter.grid)
+        return prepare_file(path, self.fitter.grid)[0]
 
     def _fit(self, prepared):
         parts = [self.fitter.fit(prepared[i : i + 64]).columns for i in range(0, len(prepared), 64)]

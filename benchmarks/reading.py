@@ -18,7 +18,7 @@ from setting import arguments, describe, read_plain, spectrum_files
 from specz_cnn import ModelGrid, read_arrays
 from specz_cnn.io import read_arrays_astropy
 from specz_cnn.models.preprocess import standardise
-from specz_cnn.redshift.prepare import prepare, prepare_path
+from specz_cnn.redshift.prepare import prepare, prepare_file
 
 GRID = ModelGrid()
 
@@ -48,7 +48,7 @@ def steps(paths):
         "read_arrays": (read_arrays, paths),
         "read_arrays, without the catalogue row": (partial(read_arrays, pipeline=False), paths),
         "rebin, S/N, coverage (prepare)": (partial(prepare, grid=GRID), arrays),
-        "read_arrays and prepare": (partial(prepare_path, grid=GRID), paths),
+        "read_arrays and prepare": (partial(prepare_file, grid=GRID), paths),
         "standardise, batches of 64, one thread": (lambda stack: standardise(*stack), stacks),
     }
 

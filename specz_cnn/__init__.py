@@ -110,4 +110,6 @@ def __dir__():
 
 
 # The loader and the writer "SDSS spec-lite". Importing specutils takes seconds, which commands that read nothing shall not cost.
-when_imported("specutils", ["specz_cnn.io.spec_lite", "specz_cnn.io.writer"])
+when_imported(
+    "specutils", ["specz_cnn.io.spec_lite", "specz_cnn.io.formats.registration", "specz_cnn.io.writer"]
+)

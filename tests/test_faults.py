@@ -25,7 +25,7 @@ from specz_cnn import RedshiftFlag, example_path, fit_redshifts_cnn, write_spec_
 from specz_cnn.cli import main
 from specz_cnn.redshift import fitter as fitter_module
 from specz_cnn.redshift.fitter import Fitter
-from specz_cnn.redshift.prepare import prepare, prepare_path
+from specz_cnn.redshift.prepare import prepare, prepare_file
 from specz_cnn.results import write_table
 from specz_cnn.simulate.example import example_spectrum
 
@@ -41,7 +41,7 @@ def fitter():
 def prepared(fitter):
     """Eleven spectra; one is bad."""
     spectra = [prepare(example_spectrum(1.5 + 0.2 * i, snr=8, seed=i), fitter.grid) for i in range(11)]
-    spectra[4] = prepare_path("none.fits", fitter.grid)
+    spectra[4] = prepare_file("none.fits", fitter.grid)[0]
     return spectra
 
 

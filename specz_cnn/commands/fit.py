@@ -18,6 +18,7 @@ examples:
   specz-cnn fit spec-3586-55181-0076.fits
   specz-cnn fit spectra/ more/spec-*.fits -o z.ecsv
   find /data -name 'spec-*.fits' | specz-cnn fit - -o z.fits
+  specz-cnn fit coadd-main-dark-9968.fits spectrum.csv --air -o z.ecsv
   specz-cnn fit --sdss 3586-55181-76 4037498043582664704
 """
 
@@ -37,7 +38,7 @@ def add_arguments(parser):
         "paths",
         nargs="*",
         metavar="PATH",
-        help="file, directory or pattern; - reads a list from standard input",
+        help="file of any format, address, directory or pattern; - reads a list from standard input",
     )
     parser.add_argument(
         "--example", action="store_true", help="fit the packaged example, a simulated spectrum"
@@ -83,6 +84,23 @@ def add_arguments(parser):
         metavar="N",
         help="processes that read files (default: none, or chosen for a survey)",
     )
+    files = parser.add_argument_group("files of other origin", "what a file does not say itself")
+    files.add_argument(
+        "--format",
+        metavar="NAME",
+        help="format, where the content does not tell (a wrong name lists them all)",
+    )
+    files.add_argument(
+        "--unit",
+        action="append",
+        metavar="UNIT",
+        help="unit of the wavelengths (nm, um, loglam) or of the flux (Jy); may be repeated",
+    )
+    medium = files.add_mutually_exclusive_group()
+    medium.add_argument("--air", action="store_true", default=None, help="wavelengths are those in air")
+    medium.add_argument(
+        "--vacuum", dest="air", action="store_false", help="wavelengths are those in vacuum, whatever is said"
+    )
     add_survey_arguments(parser)
 
 
@@ -118,6 +136,9 @@ def run(args):
         n_workers=args.workers or 0,
         measure=args.measure,
         convention=args.convention,
+        format=args.format,
+        unit=args.unit,
+        air=args.air,
         **options,
     )
     written = True
@@ -172,6 +193,7 @@ def _check_output(output):
 
 def _paths(args):
     """All paths the arguments stand for, as a list."""
+    from specz_cnn.io.formats.remote import is_address
     from specz_cnn.survey.inputs import iter_paths, read_list
 
     paths = []
@@ -182,7 +204,8 @@ def _paths(args):
             paths += [path] if os.path.isfile(path) else iter_paths([path])
         else:
             # Relative paths stay relative in the table.
-            paths += map(os.path.relpath, iter_paths([path]))
+            found = iter_paths([path])
+            paths += (name if is_address(name) else os.path.relpath(name) for name in found)
     paths += listed_paths(args) or []
     if args.example:
         from specz_cnn.example import example_path
@@ -223,7 +246,8 @@ def _show(table):
     """Print the table for reading: the main columns, flags by name."""
     from specz_cnn.results.flags import decode_flags
 
-    shown = table[list(_SHOWN)]
+    several = len({*table["file"]}) < len(table)  # spectra in one file
+    shown = table[[*_SHOWN[:1], *(["id"] if several else []), *_SHOWN[1:]]]
     shown["file"] = [os.path.basename(path) for path in table["file"]]
     shown["flags"] = [" ".join(decode_flags(int(value))) or "-" for value in table["flags"]]
     print("\n".join(shown.pformat(max_lines=-1, max_width=-1, show_unit=False)))

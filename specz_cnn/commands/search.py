@@ -143,39 +143,22 @@ def _question(args):
 
 def _coordinates(args):
     """Positions as one SkyCoord."""
-    import astropy.units as u
-    import numpy as np
     from astropy.coordinates import SkyCoord
 
-    if args.at:
-        return SkyCoord([_position(text) for text in args.at])
-    from specz_cnn.sdss.id_lists import read_table
-
-    table = read_table(args.positions)
-    names = {name.lower(): name for name in table.colnames}
-    if not {"ra", "dec"} <= set(names):
-        raise UsageError(f"{args.positions} has no columns ra and dec")
-    try:
-        ra, dec = (u.Quantity(np.ma.filled(table[names[name]], np.nan), u.deg) for name in ("ra", "dec"))
-        return SkyCoord(ra, dec)
-    except (ValueError, TypeError, u.UnitsError) as error:
-        raise UsageError(f"{args.positions}: bad position: {error}") from None
-
-
-def _position(text):
-    import astropy.units as u
-    from astropy.coordinates import SkyCoord
+    from specz_cnn.sdss.positions import parse_position, positions_from_table
 
     try:
-        try:
-            ra, dec = (float(word) for word in text.replace(",", " ").split())
-        except ValueError:
-            return SkyCoord(text, unit=(u.hourangle, u.deg)).icrs
-        return SkyCoord(ra, dec, unit=u.deg)
-    except (ValueError, TypeError, u.UnitsError):
-        raise UsageError(
-            f'cannot read the position {text!r}: write degrees, "150.12 -2.21", or "10:00:28.8 -02:12:36"'
-        ) from None
+        if args.at:
+            ra, dec = zip(*(parse_position(text) for text in args.at), strict=True)
+        else:
+            from specz_cnn.sdss.id_lists import read_table
+
+            ra, dec = positions_from_table(read_table(args.positions), str(args.positions))
+    except FileNotFoundError:
+        raise
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return SkyCoord(list(ra), list(dec), unit="deg")
 
 
 def _ids(words):

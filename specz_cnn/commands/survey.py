@@ -31,7 +31,10 @@ def add_survey_arguments(parser):
         "--resume", action="store_true", help="keep the parts that are finished, and do the rest"
     )
     group.add_argument(
-        "--format", choices=("parquet", "fits"), default="parquet", help="of parts (default: %(default)s)"
+        "--part-format",
+        choices=("parquet", "fits"),
+        default="parquet",
+        help="of parts (default: %(default)s)",
     )
     group.add_argument(
         "--part-rows", type=int, default=20_000, metavar="N", help="rows in a part (default: %(default)s)"
@@ -118,7 +121,10 @@ def run_survey(args, paths=()):
                 cross_check=args.cross_check,
                 device=args.device,
                 rows_per_part=args.part_rows,
-                format=args.format,
+                format=args.part_format,
+                input_format=args.format,
+                unit=args.unit,
+                air=args.air,
                 n_workers=args.workers,
                 client=client,
                 resume=args.resume,

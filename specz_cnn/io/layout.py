@@ -31,9 +31,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COADD_COLUMNS",
+    "FORMAT",
     "IDENTITY_COLUMNS",
     "SPECOBJ_COLUMNS",
     "SpecLiteError",
+    "check_regular",
+    "find_table",
     "identity_from",
     "known_name",
     "make_arrays",
@@ -45,6 +48,8 @@ __all__ = [
     "whole_number",
 ]
 
+#: Label of spec-lite files among the formats of specutils.
+FORMAT = "SDSS spec-lite"
 #: Columns without which a table is not a coadded spectrum.
 COADD_COLUMNS = ("flux", "loglam", "ivar")
 #: Columns by which the row of the survey's catalogue is known.

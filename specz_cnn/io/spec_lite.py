@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from os import PathLike
-from threading import local
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,15 @@ from specutils.io.default_loaders.tabular_fits import identify_tabular_fits
 from specutils.io.registers import data_loader
 
 from specz_cnn.io.bitmask import bad_pixels
-from specz_cnn.io.layout import COADD_COLUMNS, identity_from, open_spec_lite, read_columns, read_specobj
+from specz_cnn.io.formats.claims import being_asked, claims, others_claim
+from specz_cnn.io.layout import (
+    COADD_COLUMNS,
+    FORMAT,
+    identity_from,
+    open_spec_lite,
+    read_columns,
+    read_specobj,
+)
 
 if TYPE_CHECKING:
     from typing import Any
@@ -26,9 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "prefer_spec_lite_loader", "read_spec_lite"]
 
-#: Label of the loader.
-FORMAT = "SDSS spec-lite"
-
 # Built-in loaders that claim spec-lite files: the first reads them without the catalogue row and with too strict a
 # mask, the second claims every FITS table and then fails for want of units.
 _BUILT_IN = {"SDSS-III/IV spec": spec_identify, "tabular-fits": identify_tabular_fits}
@@ -36,7 +40,6 @@ _BUILT_IN = {"SDSS-III/IV spec": spec_identify, "tabular-fits": identify_tabular
 _EXTRA_COLUMNS = ("and_mask", "or_mask", "wdisp", "sky", "model")
 
 _preferred = False
-_asking = local()
 
 
 def _is_spec_lite(origin, path, fileobj, *args, **kwargs):
@@ -56,31 +59,15 @@ def _is_spec_lite(origin, path, fileobj, *args, **kwargs):
             source.seek(0)
 
 
-def _claims(identifier, *args, **kwargs):
-    """What specutils makes of an identifier: an exception means no."""
-    try:
-        return bool(identifier(*args, **kwargs))
-    except Exception:  # noqa: BLE001  (foreign code, and what specutils does with it)
-        return False
-
-
 def _identify(origin, *args, **kwargs):
     """Claim a spec-lite file only if no other loader does, or if ours has been preferred."""
-    if getattr(_asking, "others", False) or not _is_spec_lite(origin, *args, **kwargs):
+    if being_asked() or not _is_spec_lite(origin, *args, **kwargs):
         return False
     if _preferred:
         return True
-    if _claims(spec_identify, origin, *args, **kwargs):  # the usual case, without asking dozens of loaders
+    if claims(spec_identify, origin, *args, **kwargs):  # the usual case, without asking dozens of loaders
         return False
-    _asking.others = True
-    try:
-        path, fileobj, *rest = args
-        return not any(
-            registry.identify_format(origin, cls, path, fileobj, rest, kwargs)
-            for cls in (Spectrum, SpectrumList)
-        )
-    finally:
-        _asking.others = False
+    return not others_claim(origin, args, kwargs)
 
 
 @data_loader(FORMAT, identifier=_identify, dtype=Spectrum, extensions=["fits"], priority=11, force=True)
@@ -201,8 +188,8 @@ def _step_aside(identifier):
     """The identifier of a built-in loader that leaves spec-lite files to ours as long as ours is preferred."""
 
     def identify(*args, **kwargs):
-        return _claims(identifier, *args, **kwargs) and not (
-            _preferred and _claims(_is_spec_lite, *args, **kwargs)
+        return claims(identifier, *args, **kwargs) and not (
+            _preferred and claims(_is_spec_lite, *args, **kwargs)
         )
 
     return identify

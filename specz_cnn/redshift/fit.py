@@ -18,15 +18,17 @@ from astropy.io.fits import HDUList
 from specutils import Spectrum, SpectrumCollection
 from tqdm import tqdm
 
-from specz_cnn.io import SpectrumArrays, read_arrays
+from specz_cnn.io import SpectrumArrays
 from specz_cnn.io.convert import arrays_from_spectrum, split_spectrum
+from specz_cnn.io.formats import ReadOptions, read_any
 from specz_cnn.redshift.fitter import RESULTS, Fitter
-from specz_cnn.redshift.prepare import Prepared, error_text, prepare, prepare_path, provenance_of
+from specz_cnn.redshift.prepare import Prepared, error_text, prepare, prepare_file, provenance_of
 from specz_cnn.results.flags import RedshiftFlag
 from specz_cnn.results.result import RedshiftResult
 from specz_cnn.results.tables import TABLE_COLUMNS, make_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from astropy.table import QTable
@@ -47,14 +49,17 @@ def fit_redshift_cnn(
     device: Device = None,
     measure: bool = True,
     convention: str = "pipeline",
+    format: str | None = None,
+    unit: str | Sequence[str] | None = None,
+    air: bool | None = None,
 ) -> RedshiftResult:
     """Measure the redshift of one quasar spectrum.
 
     Parameters
     ----------
     spectrum : `~specutils.Spectrum`, path-like or `~specz_cnn.SpectrumArrays`
-        One-dimensional, observed vacuum wavelengths (or frequencies, energies), flux of any unit; or the path of an SDSS
-        spec-lite file.  Not changed.
+        One-dimensional, observed wavelengths (or frequencies, energies), flux of any unit; or the path or address of a
+        file of any format (`specz_cnn.io.formats`) with one spectrum.  Not changed.
     model : str or path-like, optional
         Name of a packaged model (`~specz_cnn.list_models`) or a weights file; the setting ``conf.default_model``
         (``"rnet-e"``) if not given.
@@ -69,6 +74,12 @@ def fit_redshift_cnn(
     convention : {"pipeline", "catalogue"}, optional
         Whose redshift ``z`` is where Lyman alpha is in view: that of SDSS's pipeline, from all wavelengths, or that of its
         quasar catalogues, without the forest.
+    format : str, optional
+        Format of the file, where its content does not tell (`specz_cnn.io.formats.format_labels`).
+    unit : str or sequence of str, optional
+        Units of the wavelengths, the flux, or both, for files without: ``"nm"``, ``("nm", "Jy")``.
+    air : bool, optional
+        Whether wavelengths are those in air; by default what the spectrum says, and vacuum where it says nothing.
 
     Returns
     -------
@@ -92,7 +103,7 @@ def fit_redshift_cnn(
     >>> import specz_cnn
     >>> result = specz_cnn.fit_redshift_cnn("spec-3586-55181-0076.fits")  # doctest: +SKIP
     """
-    arrays = _one_spectrum(spectrum)
+    arrays = _one_spectrum(spectrum, ReadOptions(format=format, unit=unit, air=air))
     fitter = Fitter(model, cross_check, device, measure=measure, convention=convention)
     prepared = prepare(arrays, fitter.grids)
     if prepared.flux is None:
@@ -121,14 +132,17 @@ def fit_redshifts_cnn(
     progress: bool | None = None,
     measure: bool = True,
     convention: str = "pipeline",
+    format: str | None = None,
+    unit: str | Sequence[str] | None = None,
+    air: bool | None = None,
 ) -> QTable:
     """Measure the redshifts of many spectra.
 
     Parameters
     ----------
     spectra : iterable, `~specutils.SpectrumList`, `~specutils.SpectrumCollection` or `~specutils.Spectrum`
-        Paths of SDSS spec-lite files, spectra, or a mixture; a spectrum of more dimensions gives a row for each
-        one-dimensional spectrum in it, in C order.  Not changed.
+        Paths of files of any format, spectra, or a mixture; a file with several spectra gives a row for each, and so
+        does a spectrum of more dimensions, in C order.  Not changed.
     model, cross_check, device
         As for `fit_redshift_cnn`.
     batch_size : int, optional
@@ -138,7 +152,7 @@ def fit_redshifts_cnn(
         A script that uses it needs the usual ``if __name__ == "__main__":``.
     progress : bool, optional
         Show progress on stderr; by default if that is a terminal.
-    measure, convention
+    measure, convention, format, unit, air
         As for `fit_redshift_cnn`.
 
     Returns
@@ -165,13 +179,14 @@ def fit_redshifts_cnn(
     elif isinstance(spectra, HDUList | IOBase | bytes | Mapping) or not isinstance(spectra, Iterable):
         # Some of these are iterable: HDUs, lines, bytes and keys are no spectra.
         raise TypeError(f"fit_redshifts_cnn takes spectra or paths, not {_kind(spectra)}; {_READ_FIRST}")
+    options = ReadOptions(format=format, unit=unit, air=air)
     fitter = Fitter(model, cross_check, device, measure=measure, convention=convention)
     total = len(spectra) if isinstance(spectra, Sized) else None
     hidden = not sys.stderr.isatty() if progress is None else not progress
     columns: dict[str, list[Any]] = {name: [] for name, *_ in TABLE_COLUMNS}
     notes: Counter[str] = Counter()
     with tqdm(total=total, disable=hidden, unit="spectra", file=sys.stderr) as bar:
-        for batch in _batches(_prepare_all(spectra, fitter.grids, n_workers), batch_size):
+        for batch in _batches(_prepare_all(spectra, fitter.grids, n_workers, options), batch_size):
             found = fitter.fit(batch).columns
             for name, values in columns.items():
                 values.extend(found[name])
@@ -180,14 +195,17 @@ def fit_redshifts_cnn(
     return make_table(columns, fitter.provenance | provenance_of(notes))
 
 
-def _one_spectrum(spectrum):
+def _one_spectrum(spectrum, options):
     """The arrays of one spectrum, or an exception that says why not."""
     if isinstance(spectrum, SpectrumArrays):
         return spectrum
     if isinstance(spectrum, str | os.PathLike):
-        return read_arrays(spectrum)
+        spectra = read_any(spectrum, options)
+        if len(spectra) > 1:
+            raise ValueError(f"{spectrum}: {len(spectra)} spectra in this file; see fit_redshifts_cnn")
+        return spectra[0]
     if isinstance(spectrum, Spectrum) and spectrum.flux.ndim == 1:
-        return arrays_from_spectrum(spectrum)
+        return arrays_from_spectrum(spectrum, air=options.air)
     other = _READ_FIRST if isinstance(spectrum, HDUList | IOBase) else "see fit_redshifts_cnn"
     raise TypeError(f"fit_redshift_cnn takes one spectrum or path, not {_kind(spectrum)}; {other}")
 
@@ -197,11 +215,11 @@ def _kind(spectrum):
     return f"a {name} of shape {spectrum.flux.shape}" if isinstance(spectrum, Spectrum) else f"a {name}"
 
 
-def _prepare_all(spectra, grid, n_workers):
+def _prepare_all(spectra, grid, n_workers, options):
     """Prepared spectra of all inputs, in order; runs of paths are read by worker processes if there are any."""
     if not n_workers:
         for item in spectra:
-            yield from _prepare_item(item, grid)
+            yield from _prepare_item(item, grid, options)
         return
     # Not "fork": torch has threads by now, and a forked process inherits their locks.
     kinds = multiprocessing.get_all_start_methods()
@@ -211,26 +229,26 @@ def _prepare_all(spectra, grid, n_workers):
         pending = deque()
         for batch in _batches(spectra, _FILES_PER_TASK):
             if all(isinstance(item, str | os.PathLike) for item in batch):
-                pending.append((_submit(pool, batch, grid), batch))
+                pending.append((_submit(pool, batch, grid, options), batch))
             else:
                 pending.append(
-                    ([prepared for item in batch for prepared in _prepare_item(item, grid)], batch)
+                    ([prepared for item in batch for prepared in _prepare_item(item, grid, options)], batch)
                 )
             if len(pending) > 2 * n_workers:
-                yield from _result(*pending.popleft(), grid)
+                yield from _result(*pending.popleft(), grid, options)
         while pending:
-            yield from _result(*pending.popleft(), grid)
+            yield from _result(*pending.popleft(), grid, options)
 
 
-def _submit(pool, paths, grid):
+def _submit(pool, paths, grid, options):
     """A task of the pool, or None if its processes have died."""
     try:
-        return pool.submit(_prepare_paths, paths, grid)
+        return pool.submit(_prepare_files, paths, grid, options)
     except BrokenProcessPool:
         return None
 
 
-def _result(task, batch, grid):
+def _result(task, batch, grid, options):
     if isinstance(task, list):
         return task
     if task is not None:
@@ -238,17 +256,17 @@ def _result(task, batch, grid):
             return task.result()
         except BrokenProcessPool:
             warnings.warn("a worker process died; reading in this process", RuntimeWarning, stacklevel=4)
-    return _prepare_paths(batch, grid)
+    return _prepare_files(batch, grid, options)
 
 
-def _prepare_paths(paths, grid):
-    return [prepare_path(path, grid) for path in paths]
+def _prepare_files(paths, grid, options):
+    return [prepared for path in paths for prepared in prepare_file(path, grid, options)]
 
 
-def _prepare_item(item, grid):
+def _prepare_item(item, grid, options):
     """Prepared spectra of one input; never none, and never an exception."""
     if isinstance(item, str | os.PathLike):
-        yield prepare_path(item, grid)
+        yield from prepare_file(item, grid, options)
     elif isinstance(item, SpectrumArrays):
         yield prepare(item, grid)
     elif isinstance(item, Spectrum | SpectrumCollection | list | tuple):
@@ -261,7 +279,7 @@ def _prepare_item(item, grid):
             return
         for part in parts:
             try:
-                yield prepare(arrays_from_spectrum(part), grid)
+                yield prepare(arrays_from_spectrum(part, air=options.air), grid)
             except Exception as error:  # noqa: BLE001
                 yield _bad_input(error)
     else:

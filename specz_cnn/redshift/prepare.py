@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from specz_cnn.io import read_arrays
 from specz_cnn.io.arrays import SpectrumArrays
+from specz_cnn.io.formats import read_any
 from specz_cnn.io.grid import ModelGrid
 from specz_cnn.results.flags import RedshiftFlag
 
-__all__ = ["Prepared", "error_text", "prepare", "prepare_path", "prepare_rebinned", "provenance_of"]
+__all__ = ["Prepared", "error_text", "prepare", "prepare_file", "prepare_rebinned", "provenance_of"]
 
 
 @dataclass(frozen=True)
@@ -112,27 +112,28 @@ def prepare_rebinned(flux, ivar, grid, identity=None, *, others=()):
     return Prepared(flux, ivar, float(snr), float(good.mean()), identity=identity, others=others)
 
 
-def prepare_path(path, grid, mask="default"):
-    """Read a spec-lite file and put it on a model grid; a file that cannot be read is flagged READ_ERROR.
+def prepare_file(path, grid, options=None):
+    """Read a file and put its spectra on a model grid; a file that cannot be read is flagged READ_ERROR.
 
     Parameters
     ----------
     path : path-like
+        File of any format that `specz_cnn.io.formats` knows, or address.
     grid : `~specz_cnn.io.grid.ModelGrid`, or sequence of them
         As for `prepare`.
-    mask : str or int, optional
-        Mask policy, see `specz_cnn.io.bad_pixels`.
+    options : `~specz_cnn.io.formats.ReadOptions`, optional
 
     Returns
     -------
-    Prepared
+    list of Prepared
+        At least one; a file may hold many spectra.
     """
     try:
-        arrays = read_arrays(path, mask=mask)
+        spectra = read_any(path, options)
     except Exception as error:  # noqa: BLE001 - whatever a hostile file provokes, its row must not be lost
         identity = SpectrumArrays(*(np.empty(0),) * 3, file=str(path)).identity
-        return Prepared(flags=int(RedshiftFlag.READ_ERROR), error=error_text(error), identity=identity)
-    return prepare(arrays, grid)
+        return [Prepared(flags=int(RedshiftFlag.READ_ERROR), error=error_text(error), identity=identity)]
+    return [prepare(arrays, grid) for arrays in spectra]
 
 
 def error_text(error):

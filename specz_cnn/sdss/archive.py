@@ -6,7 +6,7 @@ import re
 
 from specz_cnn.config import conf
 
-__all__ = ["lite_path", "lite_url", "reductions", "rsync_root"]
+__all__ = ["PUBLISHED", "lite_path", "lite_url", "reductions", "rsync_root"]
 
 # Plates from here on were observed with the BOSS spectrographs.
 _FIRST_BOSS_PLATE = 3510
@@ -26,6 +26,10 @@ _BOSS = {
     16: ("v5_13_0",),
     17: ("v5_13_2",),
 }
+
+
+#: Names of all reductions whose spectra were published.
+PUBLISHED = frozenset(_LEGACY) | {run2d for names in _BOSS.values() for run2d in names}
 
 
 def reductions(plate, data_release=None):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from operator import index
 from os import PathLike, fspath
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from specz_cnn.io.names import parse_name, spec_file_name, spec_name
-from specz_cnn.sdss.archive import lite_path, lite_url, reductions
+from specz_cnn.sdss.archive import PUBLISHED, lite_path, lite_url, reductions
 
 if TYPE_CHECKING:
     from typing import Any
@@ -33,7 +34,14 @@ _MJD_ZERO = 50000
 _LEGACY_RUN2D = (26, 103, 104)
 _BOSS_RUN2D = re.compile(r"v(\d+)_(\d+)_(\d+)")
 
-_SPECOBJID = re.compile(r"\d{15,20}", re.ASCII)
+_SPECOBJID = re.compile(r"[+-]?\d{15,20}(?:\.0*)?|[+-]?\d(?:\.\d*)?[eE][+]?\d{1,2}", re.ASCII)
+# A spreadsheet keeps 15 digits, and a double-precision number all 64 bits of a specObjID below 2**63, whose last ten are
+# zero; text of fewer significant digits than this is a rounded number.
+_DIGITS_OF_FLOAT = 16
+_MOST_FIBERS = 1000
+_ROUNDED = (
+    "its last digits were lost (by a spreadsheet, or as a floating-point number): keep specObjIDs as text"
+)
 _RUN2D_IN_PATH = re.compile(r"(?:^|/)(26|103|104|v\d+_\d+_\d+)(?=/)", re.ASCII)
 
 
@@ -66,9 +74,73 @@ def _clean_run2d(run2d):
     return _run2d_name(_run2d_number(text)) if text.strip() else None
 
 
+def _whole_specobjid(value):
+    """A specObjID as an integer below 2**64, from a signed or unsigned integer, text, or a float that is exact.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or digits of it were lost.
+    TypeError
+        If it is no number at all.
+    """
+    if isinstance(value, bytes | str):
+        number = _specobjid_of_text(value.decode() if isinstance(value, bytes) else value)
+    elif isinstance(value, float | np.floating):
+        number = _specobjid_of_float(value)
+    else:
+        try:
+            number = index(value)
+        except TypeError:
+            raise TypeError(f"a specObjID must be an integer or a string, not {value!r}") from None
+    if not -(1 << 63) <= number < 1 << 64:
+        raise ValueError(f"{number} is not a specObjID")
+    signed = number < 0
+    number %= 1 << 64  # FITS and many databases have signed integers only
+    if not number or number & _MASK10:
+        hint = f": {_ROUNDED}" if number and number % 1000 == 0 else ""
+        raise ValueError(f"{value} is not a specObjID{hint}")
+    published = _run2d_name(number >> _RUN2D & _MASK14) in PUBLISHED
+    if number % 10_000 == 0 and not published and (isinstance(value, float) or _beside_published(number)):
+        raise ValueError(f"{value} is not a specObjID: {_ROUNDED}")
+    if signed and not (published and number >> _FIBER & _MASK12 <= _MOST_FIBERS):
+        raise ValueError(f"{value} is not a specObjID")
+    return number
+
+
+def _beside_published(number):
+    """Whether the reduction is beside one that was published: where rounding to 15 digits leads."""
+    code = number >> _RUN2D & _MASK14
+    reach = 10 ** max(len(str(number)) - 15, 0) // (2 << _RUN2D) + 1
+    return any(abs(code - _run2d_number(run2d)) <= reach for run2d in PUBLISHED)
+
+
+def _specobjid_of_text(text):
+    text = text.strip()
+    if not _SPECOBJID.fullmatch(text):
+        raise ValueError(f"{text!r} is not a specObjID")
+    if "e" not in text.lower():
+        return int(text.partition(".")[0])
+    digits = re.sub(r"[eE].*|[^0-9]", "", text).rstrip("0")
+    if len(digits) < _DIGITS_OF_FLOAT:
+        raise ValueError(f"{text} is not a specObjID: {_ROUNDED}")
+    exact = int(Decimal(text))
+    return exact if exact % (1 << 10) == 0 else _specobjid_of_float(float(text))
+
+
+def _specobjid_of_float(value):
+    if not np.isfinite(value) or value != int(value):
+        raise ValueError(f"{value} is not a specObjID")
+    if np.finfo(value).nmant < np.finfo(np.float64).nmant or abs(value) >= 1 << 63:
+        raise ValueError(f"{value} is not a specObjID: {_ROUNDED}")
+    return int(value)
+
+
 def _in_range(name, value, low, high):
     if isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be an integer, not {value!r}")
+    if isinstance(value, float | np.floating) and np.isfinite(value) and value == int(value):
+        value = int(value)  # a column of integers with blank cells becomes one of floats
     try:
         value = index(value)
     except TypeError:
@@ -134,8 +206,9 @@ class SpecID:
 
         Parameters
         ----------
-        specobjid : int, `~numpy.uint64` or str
-            Never a float: a float has too few digits.
+        specobjid : int, `~numpy.uint64`, str or float
+            A signed integer is read as the unsigned one with the same bits.  A float is taken where it is exact (double
+            precision below 2**63, plates to 8191), and refused where digits may have been lost.
 
         Returns
         -------
@@ -144,23 +217,11 @@ class SpecID:
         Raises
         ------
         TypeError
-            For a float, or what is no number.
+            For what is no number.
         ValueError
-            If no spectrum can have this specObjID.
+            If no spectrum can have this specObjID, or digits of it were lost.
         """
-        if isinstance(specobjid, bytes | str):
-            text = specobjid.decode() if isinstance(specobjid, bytes) else specobjid
-            if not _SPECOBJID.fullmatch(text.strip()):
-                raise ValueError(f"{text!r} is not a specObjID")
-            specobjid = int(text)
-        try:
-            number = index(specobjid)
-        except TypeError:
-            raise TypeError(
-                f"a specObjID must be an integer or a string, not {specobjid!r}: a float cannot hold its 64 bits"
-            ) from None
-        if not 0 < number < 1 << 64 or number & _MASK10:
-            raise ValueError(f"{number} is not a specObjID")
+        number = _whole_specobjid(specobjid)
         try:
             return cls(
                 plate=number >> _PLATE,
@@ -341,7 +402,8 @@ def decode_specobjid(specobjid: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray
     Parameters
     ----------
     specobjid : array-like of integer or str
-        Signed integers are read as the unsigned ones with the same bits, which is what FITS tables hold.
+        Signed integers are read as the unsigned ones with the same bits, which is what FITS tables hold; floats where
+        they are exact.
 
     Returns
     -------
@@ -351,20 +413,16 @@ def decode_specobjid(specobjid: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray
     Raises
     ------
     TypeError
-        If the identifiers are floats, whose 53 bits have already lost the reduction.
+        If they are no numbers.
     ValueError
-        If a string is not a number, or no spectrum can have one of the identifiers.
+        If a string is not a number, digits were lost, or no spectrum can have one of the identifiers.
     """
     values = np.asarray(specobjid)
-    if values.dtype.kind in "USO":
-        flat = [
-            value if isinstance(value, bytes | str) else index(value) for value in values.ravel().tolist()
-        ]
-        values = np.array([int(value) % (1 << 64) for value in flat], dtype=np.uint64).reshape(values.shape)
+    if values.dtype.kind in "USOf":
+        flat = [_whole_specobjid(value) for value in values.ravel()]
+        values = np.array(flat, dtype=np.uint64).reshape(values.shape)
     elif values.dtype.kind not in "iu" and values.size:
-        raise TypeError(
-            f"specObjIDs must be integers or strings, not {values.dtype}: a float cannot hold 64 bits"
-        )
+        raise TypeError(f"specObjIDs must be integers or strings, not {values.dtype}")
     values = values.astype(np.uint64)
 
     def bits(shift, mask):
@@ -484,5 +542,8 @@ def _iter_table(columns):
 
 def _values(column):
     """A column as a list of Python objects; None where it is masked."""
+    if getattr(getattr(column, "dtype", None), "kind", "") == "f":
+        # Elements keep their type: it decides whether digits may have been lost.
+        return [None if value is np.ma.masked or np.isnan(value) else value for value in column]
     values = column.tolist() if hasattr(column, "tolist") else list(column)
     return [value.decode().strip() if isinstance(value, bytes) else value for value in values]

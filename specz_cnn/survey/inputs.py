@@ -9,11 +9,13 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from specz_cnn.io.names import SPEC_PATTERNS, spec_file_name
+from specz_cnn.io.formats.remote import is_address
+from specz_cnn.io.names import spec_file_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,17 +34,26 @@ LAYOUTS = (
 )
 
 
-def iter_paths(sources: Any, *, patterns: Sequence[str] = SPEC_PATTERNS) -> Iterator[str]:
+#: Names of files that surveys give to spectra, and of all that can hold one, where a directory has none of these.
+FAMILIAR = re.compile(
+    r"(?:spec|spspec|coadd|spectra)-.*\.(?:fits?|fts)(?:\.(?:gz|bz2|xz|fz))?", re.IGNORECASE
+)
+ANY = re.compile(r"[^.].*\.(?:fits?|fts|csv|txt|dat|ascii|ecsv)(?:\.(?:gz|bz2|xz|fz))?", re.IGNORECASE)
+
+
+def iter_paths(sources: Any, *, patterns: Sequence[str] | None = None) -> Iterator[str]:
     """Paths of spectra, one by one.
 
     Parameters
     ----------
     sources : path-like, or iterable of path-like
         A directory stands for all files below it whose names match ``patterns``, sorted; a name with ``*``, ``?`` or
-        ``[`` for the files it matches, unless there is a file of that very name; anything else for itself, whether it
-        exists or not, so that a missing file becomes a row that says so.
+        ``[`` for the files it matches, unless there is a file of that very name; anything else (an address, too) for
+        itself, whether it exists or not, so that a missing file becomes a row that says so.
     patterns : sequence of str, optional
-        Names of spectrum files in a directory tree.
+        Names of spectrum files in a directory tree.  By default those of surveys (``spec-*.fits``, ``spSpec-*.fit``,
+        ``coadd-*.fits``, ``spectra-*.fits``, in any case, compressed or not); if there are none of these, all FITS and
+        text files.
 
     Yields
     ------
@@ -59,16 +70,32 @@ def iter_paths(sources: Any, *, patterns: Sequence[str] = SPEC_PATTERNS) -> Iter
     if isinstance(sources, str | os.PathLike):
         sources = [sources]
     for source in sources:
+        if is_address(source):
+            yield source
+            continue
         path = os.path.abspath(os.path.expanduser(os.fspath(source)))
         if os.path.isdir(path):
-            yield from _some(
-                _walk(path, patterns, ()), f"{source}: no files {' or '.join(patterns)} in this directory"
-            )
+            yield from _some(_tree(path, patterns), f"{source}: no spectrum files in this directory")
         elif glob.has_magic(path) and not os.path.exists(path):
             matches = sorted(glob.iglob(path, recursive=True))
             yield from _some(iter(matches), f"{source}: no files match")
         else:
             yield path
+
+
+def _tree(directory, patterns):
+    """Spectrum files of a tree: by the patterns, or by the names that surveys give, or all that there are."""
+    if patterns is not None:
+        tests = [lambda name: any(fnmatchcase(name, pattern) for pattern in patterns)]
+    else:
+        tests = [FAMILIAR.fullmatch, ANY.fullmatch]
+    for test in tests:
+        found = False
+        for path in _walk(directory, test, ()):
+            found = True
+            yield path
+        if found:
+            return
 
 
 def _some(paths, message):
@@ -81,7 +108,7 @@ def _some(paths, message):
         raise FileNotFoundError(message)
 
 
-def _walk(directory, patterns, ancestors):
+def _walk(directory, test, ancestors):
     """Matching files of a tree, sorted, following links but never in a circle."""
     status = os.stat(directory)
     identity = status.st_dev, status.st_ino
@@ -92,8 +119,8 @@ def _walk(directory, patterns, ancestors):
     for name, is_directory in entries:
         path = os.path.join(directory, name)
         if is_directory:
-            yield from _walk(path, patterns, (*ancestors, identity))
-        elif any(fnmatchcase(name, pattern) for pattern in patterns):
+            yield from _walk(path, test, (*ancestors, identity))
+        elif test(name):
             yield path
 
 
@@ -190,7 +217,7 @@ def write_paths(paths, file):
     digest, n = hashlib.sha256(), 0
     with open(file, "wb") as lines:
         for path in paths:
-            line = os.fsencode(os.path.abspath(path))
+            line = os.fsencode(path if is_address(path) else os.path.abspath(path))
             if b"\n" in line:
                 raise ValueError(f"{path!r}: the name of a file holds a line break")
             line += b"\n"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from specz_cnn.io.formats import ReadOptions
 from specz_cnn.io.whole import remove_unfinished
 from specz_cnn.survey.executors import available_cores, cluster_results, local_results, serial_results
 from specz_cnn.survey.inputs import read_paths
@@ -71,16 +72,19 @@ def fit_survey(
     progress: Any = False,
     measure: bool = True,
     convention: str = "pipeline",
+    input_format: str | None = None,
+    unit: str | Sequence[str] | None = None,
+    air: bool | None = None,
 ) -> SurveySummary:
     """Measure the redshifts of any number of spectrum files.
 
-    Memory does not grow with their number.  Every file becomes one row, also one that cannot be read.  The rows are
-    those of `~specz_cnn.fit_redshifts_cnn`, in order of the files.
+    Memory does not grow with their number.  Every file becomes a row, also one that cannot be read, and one with several
+    spectra a row for each.  The rows are those of `~specz_cnn.fit_redshifts_cnn`, in order of the files.
 
     Parameters
     ----------
     sources : path-like, list of path-like, iterator of path-like, or None
-        Files, patterns, and directories, which stand for all files ``spec-*.fits`` below them.  An iterator
+        Files, addresses, patterns, and directories, which stand for all spectrum files below them.  An iterator
         (`read_list`, `table_paths`) is taken as it is, path by path.  None continues with the list of an earlier run.
     output : path-like
         Directory to write to; made if it does not exist.
@@ -106,6 +110,8 @@ def fit_survey(
         Report number, rate and time left on standard error.
     measure, convention
         As for `~specz_cnn.fit_redshifts_cnn`.
+    input_format, unit, air
+        As ``format``, ``unit``, ``air`` of `~specz_cnn.fit_redshifts_cnn`.
 
     Returns
     -------
@@ -130,9 +136,13 @@ def fit_survey(
         raise ValueError("batch_size and rows_per_part must be positive")
     start = time.monotonic()
     measuring = measure, convention
+    reading = ReadOptions(format=input_format, unit=unit, air=air, mask=mask)
     job, settings = _plan(
         model, cross_check, device, mask, batch_size, rows_per_part, format, client, *measuring
     )
+    if reading != ReadOptions(mask=mask):
+        job = replace(job, reading=reading)
+        settings |= {"input_format": reading.format, "unit": list(reading.unit), "air": reading.air}
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     with locked(output):
@@ -207,7 +217,8 @@ def _finished_parts(manifest, summary):
     finished = set()
     for part in range(manifest.n_parts):
         path = part_path(manifest.directory, part, manifest.settings["format"])
-        if path.exists() and count_rows(path) == manifest.rows_of(part):
+        # A file may be several rows.
+        if path.exists() and count_rows(path) >= manifest.rows_of(part):
             summary.add(read_columns(path, ["file", "flags", "error"]), earlier=True)
             finished.add(part)
     return finished

@@ -10,6 +10,7 @@ import os
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,6 +57,8 @@ class Job:
         Spectra in one call of a network.
     measure, convention
         As `~specz_cnn.redshift.fitter.Fitter` takes them.
+    reading : `~specz_cnn.io.formats.ReadOptions` or None
+        How to read files that do not say it themselves.
     """
 
     model: str
@@ -67,6 +70,7 @@ class Job:
     batch_size: int = 128
     measure: bool = True
     convention: str = "pipeline"
+    reading: object = None
 
 
 def fit_block(paths, job):
@@ -80,23 +84,25 @@ def fit_block(paths, job):
     Returns
     -------
     dict of str to `~numpy.ndarray`
-        The columns of a results table, a row for each path, in order.  A file that cannot be read is a row as well.
+        The columns of a results table, a row for each spectrum of each path, in order.  A file that cannot be read is a
+        row as well.
 
     Raises
     ------
     RuntimeError
         If this worker has another version of the package or other weights.
     """
-    from specz_cnn.redshift.prepare import prepare_path
+    from specz_cnn.io.formats import ReadOptions
+    from specz_cnn.redshift.prepare import prepare_file
 
     with _lock:  # threads of one worker load the networks once
         fitter = _fitter(job)
+    options = job.reading or ReadOptions(mask=job.mask)
+    # One by one: a file may hold hundreds of spectra, and memory must not grow with their number.
+    prepared = (one for path in paths for one in prepare_file(path, fitter.grids, options))
     pieces = []
-    for start in range(0, len(paths), job.batch_size):
-        prepared = [
-            prepare_path(path, fitter.grids, job.mask) for path in paths[start : start + job.batch_size]
-        ]
-        pieces.append(fitter.fit(prepared).columns)
+    while batch := list(islice(prepared, job.batch_size)):
+        pieces.append(fitter.fit(batch).columns)
     return {name: _column(name, [piece[name] for piece in pieces]) for name in pieces[0]}
 
 

@@ -79,7 +79,7 @@ def test_no_network_is_one_message(nowhere, tmp_path, capsys):
     [
         (["--at", "here"], "cannot read the position 'here'"),
         (["--at", "1 2 3"], "cannot read the position"),
-        (["--at", "10 -100"], "cannot read the position"),
+        (["--at", "10 -100"], "not on the sky"),
         (["--id", "nonsense"], "names no SDSS spectrum"),
         (["--at", "1 2", "--plate", "3586"], "give only one of --at and --plate"),
         ([], "nothing to search for"),

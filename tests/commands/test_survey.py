@@ -39,7 +39,7 @@ def test_tree_in_parts_and_resume(fit, tree, tmp_path, capsys):
 def test_lists_and_tables(fit, tree, files, tmp_path, monkeypatch):
     listing = tmp_path / "list.txt"
     listing.write_text("".join(f"{path}\n" for path in files[:3]))
-    assert fit("--list", listing, "--format", "fits") == 0
+    assert fit("--list", listing, "--part-format", "fits") == 0
     assert list(read_survey(tmp_path / "out")["file"]) == files[:3]
     table = tmp_path / "ids.fits"
     Table({"PLATE": np.int32([3588]), "MJD": np.int32([55181]), "FIBERID": np.int32([3])}).write(table)

@@ -20,7 +20,7 @@ from astropy.io import fits
 from specz_cnn import RedshiftFlag, SpectrumArrays, fit_redshifts_cnn, read_spec_lite
 from specz_cnn.io import SpecLiteError, layout, read_arrays, read_arrays_astropy
 from specz_cnn.redshift.fitter import Fitter
-from specz_cnn.redshift.prepare import prepare_path
+from specz_cnn.redshift.prepare import prepare_file
 from specz_cnn.simulate.example import example_spectrum
 
 BLOCK = 2880
@@ -254,13 +254,13 @@ class TestNoFiles:
         fitter = Fitter(
             device="cpu"
         )  # its weights may be where nobody may not look, and so may what it imports
-        fitter.fit([prepare_path(file, fitter.grid)])
+        fitter.fit([prepare_file(file, fitter.grid)[0]])
         user = os.geteuid()
         if user == 0:
             os.seteuid(65534)  # root may read everything; nobody may not
         try:
             refused(file, "permission denied")
-            columns = fitter.fit([prepare_path(file, fitter.grid)]).columns
+            columns = fitter.fit([prepare_file(file, fitter.grid)[0]]).columns
             assert columns["flags"][0] == int(RedshiftFlag.READ_ERROR)
         finally:
             os.seteuid(user)

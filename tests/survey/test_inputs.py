@@ -57,7 +57,7 @@ def test_compressed_files_count_and_unfinished_downloads_do_not(tmp_path):
 
 
 def test_nothing_found_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no files spec"):
+    with pytest.raises(FileNotFoundError, match="no spectrum files"):
         list(iter_paths(tmp_path))
     with pytest.raises(FileNotFoundError, match="no files match"):
         list(iter_paths(tmp_path / "*.fits"))

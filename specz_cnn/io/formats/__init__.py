@@ -8,16 +8,21 @@ columns of any origin.  The readers live in modules of their own, imported when 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 
-from specz_cnn.io.arrays import SpectrumArrays
+import numpy as np
+
 from specz_cnn.io.bulk import read_arrays
-from specz_cnn.io.convert import IN_AIR, arrays_from_spectrum
-from specz_cnn.io.formats.claims import unless_claimed
 from specz_cnn.io.formats.remote import is_address, local_copy
-from specz_cnn.io.layout import COADD_COLUMNS, SpecLiteError, check_regular, find_table, open_spec_lite
-from specz_cnn.io.spec_lite import FORMAT as SPEC_LITE
+from specz_cnn.io.layout import (
+    COADD_COLUMNS,
+    FORMAT,
+    SpecLiteError,
+    check_regular,
+    find_table,
+    open_spec_lite,
+)
 
 __all__ = ["OWN_FORMATS", "Format", "ReadOptions", "format_labels", "read_any", "read_spectra"]
 
@@ -60,7 +65,9 @@ OWN_FORMATS = (
     Format("PypeIt", "PypeIt spec1d files and coadds", "pypeit"),
     Format("AAOmega", "2dF/AAOmega as reduced by 2dfdr", "fibres", "matches_aaomega", "read_aaomega"),
     Format("6dFGS", "6dF Galaxy Survey, both arms together", "fibres", "matches_6df", "read_6df"),
-    Format("IRAF bands", "IRAF image with bands: spectrum and sigma", "images", "matches_bands", "read_bands"),
+    Format(
+        "IRAF bands", "IRAF image with bands: spectrum and sigma", "images", "matches_bands", "read_bands"
+    ),
     Format("FITS columns", "FITS tables with columns wavelength, flux, error", "columns", general=True),
     Format("FITS image", "images with wavelengths in the header", "images", general=True),
 )
@@ -106,7 +113,7 @@ def format_labels():
     """Labels of all formats: spec-lite, our own, and those that specutils reads."""
     from specz_cnn.io.formats.foreign import labels
 
-    own = [SPEC_LITE, *(entry.label for entry in OWN_FORMATS), TEXT]
+    own = [FORMAT, *(entry.label for entry in OWN_FORMATS), TEXT]
     known = {name.lower() for name in own}
     return own + [name for name in labels() if name.lower() not in known]
 
@@ -136,13 +143,15 @@ def read_any(path, options=None):
     if is_address(path):
         with local_copy(path) as copy:
             return [_renamed(arrays, path) for arrays in read_any(copy, options)]
-    if options.format is None or options.format.lower() == SPEC_LITE.lower():
+    if options.format is None or options.format.lower() == FORMAT.lower():
         try:
             arrays = read_arrays(path, mask=options.mask)
             return [_from_air(arrays) if options.air else arrays]
         except SpecLiteError as error:
             if options.format is not None or _is_damaged(path, error):
                 raise
+    from specz_cnn.io.convert import arrays_from_spectrum
+
     spectra = read_spectra(path, format=options.format, unit=options.unit)
     try:
         return [_renamed(arrays_from_spectrum(one, air=options.air), path) for one in spectra]
@@ -151,17 +160,12 @@ def read_any(path, options=None):
 
 
 def _renamed(arrays, path):
-    from dataclasses import replace
-
     return replace(arrays, file=str(path))
 
 
 def _from_air(arrays):
     """A spectrum whose wavelengths are those in air, whatever its format says."""
-    from dataclasses import replace
-
-    import numpy as np
-
+    from specz_cnn.io.convert import IN_AIR
     from specz_cnn.io.units import air_to_vacuum
 
     return replace(arrays, loglam=np.log10(air_to_vacuum(10.0**arrays.loglam)), note=IN_AIR)
@@ -225,14 +229,14 @@ def read_spectra(path, *, format=None, unit=()):
         raise SpecLiteError(path, "no spectrum in this file")
     for spectrum in found:
         spectrum.meta.setdefault("file", str(path))
-    return [_with_units(spectrum, options.unit) for spectrum in found]
+    return found
 
 
 def _read(path, options):
     from specz_cnn.io.formats import columns, foreign
 
     wanted = (options.format or "").lower()
-    if wanted == SPEC_LITE.lower():
+    if wanted == FORMAT.lower():
         from specz_cnn.io.spec_lite import read_spec_lite
 
         return [read_spec_lite(path)]
@@ -261,85 +265,5 @@ def _read(path, options):
 
 
 def _read_own(entry, hdulist, path, options):
-    takes_unit = {"unit": options.unit} if entry.module == "columns" else {}
+    takes_unit = {"unit": options.unit} if entry.module in ("columns", "images") else {}
     return entry.function("read")(hdulist, path, **takes_unit)
-
-
-def _with_units(spectrum, unit):
-    """The spectrum with units that the caller states, where the file had none."""
-    if not unit:
-        return spectrum
-    from astropy import units as u
-    from specutils import Spectrum
-
-    from specz_cnn.io.formats.columns import split_units
-    from specz_cnn.io.units import parse_axis_unit, parse_flux_unit
-
-    axis, flux = split_units(unit)
-    unitless = spectrum.flux.unit.is_equivalent(u.one) and flux is not None
-    other_axis = axis is not None and not parse_axis_unit(axis)[1] and spectrum.meta.get("axis unit", "") is None
-    if not unitless and not other_axis:
-        return spectrum
-    scale = parse_flux_unit(flux) if unitless else spectrum.flux.unit
-    error = spectrum.uncertainty
-    return Spectrum(
-        flux=spectrum.flux.value * scale,
-        spectral_axis=spectrum.spectral_axis.value * (parse_axis_unit(axis)[0] if other_axis else spectrum.spectral_axis.unit),
-        uncertainty=None if error is None else type(error)(error.array),
-        mask=spectrum.mask,
-        meta=spectrum.meta,
-    )
-
-
-def register():
-    """Register the formats with specutils: by their label always, by content for files that no other reader claims."""
-    from specutils import Spectrum, SpectrumList
-    from specutils.io.registers import data_loader
-
-    for entry in OWN_FORMATS:
-        label = entry.label
-        identify = unless_claimed(_content_check(entry)) if not entry.general else _never
-
-        def load_list(file_obj, entry=entry, **kwargs):
-            return SpectrumList(_open_and_read(entry, file_obj))
-
-        def load_one(file_obj, entry=entry, **kwargs):
-            spectra = _open_and_read(entry, file_obj)
-            if len(spectra) > 1:
-                raise ValueError(f"{len(spectra)} spectra in this file: SpectrumList.read reads them")
-            return spectra[0]
-
-        for cls, load in ((Spectrum, load_one), (SpectrumList, load_list)):
-            data_loader(
-                label, identifier=identify, dtype=cls, extensions=["fits"], priority=0, force=True,
-                autogenerate_spectrumlist=False,
-            )(load)  # fmt: skip
-
-
-def _never(*args, **kwargs):
-    return False
-
-
-def _open_and_read(entry, file_obj):
-    with open_spec_lite(file_obj) as hdulist:
-        name = file_obj if isinstance(file_obj, str | os.PathLike) else hdulist.filename() or "<open file>"
-        return entry.function("read")(hdulist, name)
-
-
-def _content_check(entry):
-    def check(source):
-        with open_spec_lite(source) as hdulist:
-            return any(own is entry for own in _matching(hdulist))
-
-    return check
-
-
-def _matching(hdulist):
-    """The first of our special formats that a file has; it alone, so that identification is unambiguous."""
-    for entry in OWN_FORMATS:
-        if not entry.general and entry.function("matches")(hdulist):
-            yield entry
-            return
-
-
-register()

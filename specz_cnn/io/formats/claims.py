@@ -6,7 +6,7 @@ from threading import local
 
 from astropy.io import registry
 
-__all__ = ["claims", "others_claim", "unless_claimed"]
+__all__ = ["being_asked", "claims", "others_claim", "unless_claimed"]
 
 _asking = local()
 
@@ -19,12 +19,15 @@ def claims(identifier, *args, **kwargs):
         return False
 
 
+def being_asked():
+    """Whether other readers are being asked: then ours keep still."""
+    return getattr(_asking, "others", False)
+
+
 def others_claim(origin, args, kwargs):
-    """Whether a reader other than ours claims a file; None while that is being asked, so that ours keep still."""
+    """Whether a reader other than ours claims a file."""
     from specutils import Spectrum, SpectrumList
 
-    if getattr(_asking, "others", False):
-        return None
     _asking.others = True
     try:
         path, fileobj, *rest = args
@@ -51,7 +54,7 @@ def unless_claimed(check):
     """
 
     def identify(origin, *args, **kwargs):
-        if origin != "read" or getattr(_asking, "others", False):
+        if origin != "read" or being_asked():
             return False
         path, fileobj, *rest = args
         source = rest[0] if rest else (fileobj if fileobj is not None else path)
@@ -61,6 +64,6 @@ def unless_claimed(check):
         finally:
             if hasattr(source, "seek"):
                 source.seek(0)
-        return others_claim(origin, args, kwargs) is False
+        return not others_claim(origin, args, kwargs)
 
     return identify

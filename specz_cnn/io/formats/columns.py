@@ -7,7 +7,6 @@ import codecs
 import gzip
 import lzma
 import re
-from pathlib import Path
 
 import numpy as np
 from astropy import units as u
@@ -21,21 +20,87 @@ __all__ = ["is_text", "matches", "read", "read_text"]
 
 # Names of columns, lower case, without anything but letters and digits; the best first.
 _WAVELENGTH = (
-    *("wavelength", "wave", "lambda", "lam", "wl", "wav", "wavel", "spectralaxis", "spectral", "optwave", "waveum"),
+    *(
+        "wavelength",
+        "wave",
+        "lambda",
+        "lam",
+        "wl",
+        "wav",
+        "wavel",
+        "spectralaxis",
+        "spectral",
+        "optwave",
+        "waveum",
+    ),
     *("wavelengthvac", "wavevac", "lambdavac", "vacwave", "vacuumwavelength", "wavelengthair", "waveair"),
-    *("lambdaair", "airwave", "awav", "loglam", "loglambda", "logwave", "logwavelength", "angstrom", "angstroms"),
+    *(
+        "lambdaair",
+        "airwave",
+        "awav",
+        "loglam",
+        "loglambda",
+        "logwave",
+        "logwavelength",
+        "angstrom",
+        "angstroms",
+    ),
     *("obswave", "waveobs", "wavelengthobs", "frequency", "freq", "energy", "x"),
 )
 _FLUX = (
-    *("flux", "flam", "flambda", "fluxlambda", "fluxdensity", "spec", "spectrum", "specflux", "intensity", "fnu"),
+    *(
+        "flux",
+        "flam",
+        "flambda",
+        "fluxlambda",
+        "fluxdensity",
+        "spec",
+        "spectrum",
+        "specflux",
+        "intensity",
+        "fnu",
+    ),
     *("fluxnu", "counts", "count", "optflam", "optcounts", "fluxreduced", "fluxcal", "y"),
 )
 _ERRORS = {
     "ivar": ("ivar", "invvar", "inversevariance", "fluxivar", "ivarflux"),
     "sigma": (
-        *("err", "error", "sigma", "fluxerr", "errflux", "eflux", "fluxerror", "errorflux", "uncertainty", "unc"),
-        *("sig", "noise", "std", "stddev", "errs", "fluxerrs", "fluxsigma", "sigmaflux", "fluxunc", "ferr", "dflux"),
-        *("flamerr", "flamerror", "fluxstd", "fluxuncertainty", "sigflux", "fluxsig", "e", "specerr", "errreduced"),
+        *(
+            "err",
+            "error",
+            "sigma",
+            "fluxerr",
+            "errflux",
+            "eflux",
+            "fluxerror",
+            "errorflux",
+            "uncertainty",
+            "unc",
+        ),
+        *(
+            "sig",
+            "noise",
+            "std",
+            "stddev",
+            "errs",
+            "fluxerrs",
+            "fluxsigma",
+            "sigmaflux",
+            "fluxunc",
+            "ferr",
+            "dflux",
+        ),
+        *(
+            "flamerr",
+            "flamerror",
+            "fluxstd",
+            "fluxuncertainty",
+            "sigflux",
+            "fluxsig",
+            "e",
+            "specerr",
+            "errreduced",
+        ),
     ),
     "variance": ("var", "variance", "fluxvar", "fluxvariance", "varflux"),
 }
@@ -123,7 +188,9 @@ def spectrum_from_columns(columns, *, units=None, ucds=None, meta=None, medium=N
     if medium is None:
         # By the name of the column, or its descriptor in tables of ESO (em.wl;obs.atmos).
         plain = _plain(wave_name)
-        medium = "air" if "air" in plain or plain == "awav" or "obs.atmos" in ucds.get(wave_name, "") else None
+        medium = (
+            "air" if "air" in plain or plain == "awav" or "obs.atmos" in ucds.get(wave_name, "") else None
+        )
         medium = "vacuum" if "vac" in plain else medium
     return make_spectrum(
         10.0**wave if log else wave,
@@ -235,7 +302,11 @@ def _bytes(path):
 
 
 def _decode(data):
-    for mark, encoding in ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
+    for mark, encoding in (
+        (codecs.BOM_UTF8, "utf-8-sig"),
+        (codecs.BOM_UTF16_LE, "utf-16"),
+        (codecs.BOM_UTF16_BE, "utf-16"),
+    ):
         if data.startswith(mark):
             return data.decode(encoding, "replace")
     return data.decode("utf-8", "replace")
@@ -310,7 +381,9 @@ def _numbers(words):
             values.append(np.nan)
             continue
         try:
-            values.append(float(word.replace("D", "e").replace("d", "e") if re.search(r"\d[dD][+-]?\d", word) else word))
+            values.append(
+                float(word.replace("D", "e").replace("d", "e") if re.search(r"\d[dD][+-]?\d", word) else word)
+            )
         except ValueError:
             return None
     return values

@@ -79,10 +79,14 @@ def make_spectrum(wavelength, flux, *, ivar=None, mask=None, unit=FLAM, axis=u.A
     """
     wavelength, flux = native(wavelength), native(flux)
     if wavelength.ndim != 1 or wavelength.shape != flux.shape:
-        raise ValueError(f"wavelengths of shape {wavelength.shape} and flux of shape {flux.shape} do not match")
+        raise ValueError(
+            f"wavelengths of shape {wavelength.shape} and flux of shape {flux.shape} do not match"
+        )
     keep = np.isfinite(wavelength) & (wavelength > 0)
     order = np.flatnonzero(keep)
-    if order.size > 1 and not (np.all(np.diff(wavelength[order]) > 0) or np.all(np.diff(wavelength[order]) < 0)):
+    if order.size > 1 and not (
+        np.all(np.diff(wavelength[order]) > 0) or np.all(np.diff(wavelength[order]) < 0)
+    ):
         order = order[np.argsort(wavelength[order], kind="stable")]
         order = order[np.append(True, np.diff(wavelength[order]) > 0)]
     if order.size < 2:

@@ -8,6 +8,7 @@ import numpy as np
 from astropy import units as u
 
 from specz_cnn.io.convert import medium_of_header
+from specz_cnn.io.formats.columns import split_units
 from specz_cnn.io.formats.common import (
     flux_unit,
     header_position,
@@ -16,12 +17,25 @@ from specz_cnn.io.formats.common import (
     make_spectrum,
     stem,
 )
+from specz_cnn.io.units import parse_axis_unit, parse_flux_unit
 
 __all__ = ["matches", "matches_bands", "read", "read_bands"]
 
 # What companions of a flux are called: name of the argument of inverse_variance.
 _COMPANIONS = {
-    "sigma": ("ERR", "ERROR", "ERRS", "ERRORS", "SIGMA", "SIG", "NOISE", "STDDEV", "UNCERT", "UNCERTAINTY", "STD"),
+    "sigma": (
+        "ERR",
+        "ERROR",
+        "ERRS",
+        "ERRORS",
+        "SIGMA",
+        "SIG",
+        "NOISE",
+        "STDDEV",
+        "UNCERT",
+        "UNCERTAINTY",
+        "STD",
+    ),
     "variance": ("VAR", "VARIANCE", "STAT"),
     "ivar": ("IVAR", "INVVAR", "INVERSE VARIANCE"),
 }
@@ -42,7 +56,7 @@ def matches_bands(hdulist):
     return header.get("NAXIS") == 3 and bool(_bands(header))
 
 
-def read_bands(hdulist, path):
+def read_bands(hdulist, path, *, unit=()):
     """The spectra (first band) of all apertures with their sigma."""
     header = hdulist[0].header
     data = hdulist[0].data
@@ -54,6 +68,7 @@ def read_bands(hdulist, path):
             header,
             data[0, row],
             path if n == 1 else f"{stem(path)} aperture {row + 1}",
+            unit,
             sigma=None if sigma is None else data[sigma, row],
         )
         for row in range(n)
@@ -64,7 +79,7 @@ def _flat(hdu):
     """The data of an image as one or more rows, or None."""
     if not hdu.is_image or not hdu.header.get("NAXIS"):
         return None
-    shape = [hdu.header.get(f"NAXIS{axis}") for axis in range(hdu.header["NAXIS"], 0, -1)]
+    shape = [hdu.header.get(f"NAXIS{axis}", 0) for axis in range(hdu.header["NAXIS"], 0, -1)]
     if len(shape) > 2 and any(size != 1 for size in shape[:-2]):
         return None
     return shape
@@ -97,7 +112,7 @@ def matches(hdulist):
     return _first(hdulist) is not None
 
 
-def read(hdulist, path):
+def read(hdulist, path, *, unit=()):
     """The spectra of the first such image, with the error from a companion of the same size by its name."""
     hdu, header = _first(hdulist)
     flux = np.atleast_2d(np.squeeze(hdu.data))
@@ -114,14 +129,19 @@ def read(hdulist, path):
             header,
             flux[row],
             path if len(flux) == 1 else f"{stem(path)} row {row + 1}",
+            unit,
             **{kind: values[row] for kind, values in errors.items()},
         )
         for row in range(len(flux))
     ]
 
 
-def _spectrum(header, flux, name, **errors):
+def _spectrum(header, flux, name, stated, **errors):
     wavelength, unit = linear_axis(header, len(flux))
+    axis, flux_text = split_units(stated)
+    if axis:
+        unit, log = parse_axis_unit(axis)
+        wavelength = 10.0**wavelength if log else wavelength
     ra, dec = header_position(header)
     meta = {
         "survey": " ".join(str(header.get(key, "")).strip() for key in ("TELESCOP", "INSTRUME")).strip(),
@@ -130,13 +150,12 @@ def _spectrum(header, flux, name, **errors):
         "ra": ra,
         "dec": dec,
         "header": header.copy(),
-        "axis unit": None if unit is None else str(unit),
     }
     return make_spectrum(
         wavelength,
         flux,
         ivar=inverse_variance(**errors) if errors else None,
-        unit=flux_unit(header),
+        unit=parse_flux_unit(flux_text) if flux_text else flux_unit(header),
         axis=unit or _guess(wavelength),
         medium=medium_of_header(header),
         meta=meta,

@@ -25,7 +25,9 @@ def _is_image(hdu):
 
 
 def _is_table(hdu):
-    return isinstance(hdu, fits.BinTableHDU) and {"FLUX", "WAVELENGTH"} <= {n.upper() for n in hdu.columns.names}
+    return isinstance(hdu, fits.BinTableHDU) and {"FLUX", "WAVELENGTH"} <= {
+        n.upper() for n in hdu.columns.names
+    }
 
 
 def read(hdulist, path):
