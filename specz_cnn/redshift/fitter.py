@@ -325,6 +325,8 @@ class Fitter:
             RedshiftFlag.LOW_CONFIDENCE: confidence < limits["confidence"],
             RedshiftFlag.NOT_QSO: not_quasar,
             RedshiftFlag.MODELS_DISAGREE: disagree,
+            # Hardly any quasar is that near; what is left of one that was shifted to rest is.
+            RedshiftFlag.REST_FRAME: np.abs(u) < RIGHT,
         }
         return sum(np.where(where, int(flag), 0) for flag, where in raised.items())
 

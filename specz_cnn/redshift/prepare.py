@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -83,7 +83,19 @@ def prepare(arrays, grid):
         (flux, ivar), *others = (one.rebin(arrays.loglam, arrays.flux, arrays.ivar) for one in grids)
     except (ValueError, TypeError) as error:
         return Prepared(flags=int(RedshiftFlag.BAD_INPUT), error=str(error), identity=identity)
-    return prepare_rebinned(flux, ivar, grids[0], identity, others=tuple(others))
+    prepared = prepare_rebinned(flux, ivar, grids[0], identity, others=tuple(others))
+    if prepared.flux is None and not (ivar > 0).any():
+        return replace(prepared, error=prepared.error + _where(arrays, grids[0]))
+    return prepared
+
+
+def _where(arrays, grid):
+    """Where the data of a spectrum are, if they are all blueward of a grid: what shifting it to rest does."""
+    good = np.asarray(arrays.loglam)[np.asarray(arrays.ivar) > 0]
+    if not good.size or good.max() > grid.edges[0]:
+        return ""
+    low, high = 10 ** good.min(), 10 ** good.max()
+    return f"; it covers {low:.0f} to {high:.0f} Angstrom: shifted to the rest frame?"
 
 
 def prepare_rebinned(flux, ivar, grid, identity=None, *, others=()):

@@ -129,8 +129,16 @@ FLAGS = (
         28,
         "READ_ERROR",
         "The file could not be read.",
-        "The file is missing, damaged or not a spec-lite file. The redshift is NaN; the column error says what was "
+        "The file is missing, damaged or of no format that is known. The redshift is NaN; the column error says what was "
         "wrong.",
+    ),
+    FlagDefinition(
+        29,
+        "REST_FRAME",
+        "The redshift is zero: has the spectrum been shifted to the rest frame?",
+        "The redshift is below 0.01. Hardly any quasar is that near, but every quasar whose wavelengths were divided by "
+        "1 + z is, as specutils' shift_spectrum_to leaves them: redshifts are measured from the axis as it is. Give the "
+        "observed wavelengths. Of a Seyfert galaxy that really is that near, the redshift may well be right.",
     ),
 )
 

@@ -93,7 +93,9 @@ def test_two_workers_and_one(recipe_file, survey_files, tmp_path):
             str(output),
             *more,
         ]
-        done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=400)
+        done = subprocess.run(
+            command, check=False, env=environment, capture_output=True, text=True, timeout=400
+        )
         assert done.returncode == 0, done.stderr
         return done
 

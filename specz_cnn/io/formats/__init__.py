@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from specz_cnn.io.layout import (
     find_table,
     open_spec_lite,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["OWN_FORMATS", "Format", "ReadOptions", "format_labels", "read_any", "read_spectra"]
 
@@ -61,6 +65,7 @@ class Format:
 OWN_FORMATS = (
     Format("LAMOST", "LAMOST low resolution: image of five rows, or table COADD", "lamost"),
     Format("DESI", "DESI coadds and spectra: a row for each spectrum, arms joined", "desi"),
+    Format("SDSS spSpec", "spSpec files of SDSS-I/II", "sdss_images", "matches_spspec", "read_spspec"),
     Format("SDSS images", "BOSS spectrum as image HDUs: flux, ivar, loglam", "sdss_images"),
     Format("PypeIt", "PypeIt spec1d files and coadds", "pypeit"),
     Format("AAOmega", "2dF/AAOmega as reduced by 2dfdr", "fibres", "matches_aaomega", "read_aaomega"),
@@ -94,7 +99,7 @@ class ReadOptions:
     """
 
     format: str | None = None
-    unit: tuple = ()
+    unit: str | Sequence[str] | None = ()
     air: bool | None = None
     mask: str | int = "default"
 

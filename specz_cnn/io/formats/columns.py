@@ -308,8 +308,8 @@ def _decode(data):
         (codecs.BOM_UTF16_BE, "utf-16"),
     ):
         if data.startswith(mark):
-            return data.decode(encoding, "replace")
-    return data.decode("utf-8", "replace")
+            return data.decode(encoding, "replace").lstrip("\ufeff")
+    return data.decode("utf-8", "replace").lstrip("\ufeff")
 
 
 def is_text(path):

@@ -13,7 +13,6 @@ __all__ = ["labels", "read"]
 
 # Of lists that a loader of Data Central makes, what is the science spectrum.
 _NOT_SCIENCE = {"sky", "error_stdev", "error_variance", "unreduced_science", "skip"}
-_SPEC_CLASSES = {1: "STAR", 2: "GALAXY", 3: "QSO", 4: "QSO", 6: "STAR"}
 
 
 def labels():
@@ -79,9 +78,6 @@ def _identity(meta, name):
         own["ra"], own["dec"] = header_position(header, ("PLUG_RA", "RAOBJ"), ("PLUG_DEC", "DECOBJ"))
         if all(isinstance(number, int | np.integer) and number > 0 for number in numbers):
             own["id"] = spec_name(*numbers)
-        if "SPEC_CLN" in header and "Z_CONF" in header:  # spSpec
-            own["z"], own["z_err"] = header.get("Z"), header.get("Z_ERR")
-            own["class"] = _SPEC_CLASSES.get(header["SPEC_CLN"])
     else:
         own["survey"] = " ".join(str(header.get(key, "")).strip() for key in ("TELESCOP", "INSTRUME")).strip()
         own["ra"], own["dec"] = header_position(header)

@@ -1,14 +1,67 @@
-"""BOSS spectra as image HDUs (flux, inverse variance, log10 of the wavelength, mask), as cut out of a plate file."""
+"""SDSS spectra as images: spSpec files of SDSS-I/II, and BOSS spectra cut out of a plate file.
+
+specutils has a reader for spSpec, whose wavelengths are those of the next pixel (69 km/s too long in version 2.4: the
+reference pixel of the header, 1, is taken for 0).
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from specz_cnn.io.convert import medium_of_header
-from specz_cnn.io.formats.common import FLAM, flux_unit, inverse_variance, make_spectrum, stem
+from specz_cnn.io.formats.common import (
+    FLAM,
+    flux_unit,
+    header_position,
+    inverse_variance,
+    make_spectrum,
+    stem,
+)
 from specz_cnn.io.names import spec_name
 
-__all__ = ["matches", "read"]
+__all__ = ["matches", "matches_spspec", "read", "read_spspec"]
+
+_SPEC_CLASSES = {1: "STAR", 2: "GALAXY", 3: "QSO", 4: "QSO", 6: "STAR"}
+
+
+def matches_spspec(hdulist):
+    """Whether this is an spSpec file: five rows, the third of them the error."""
+    header = hdulist[0].header
+    wanted = ("COEFF0", "COEFF1", "PLATEID", "FIBERID", "SPEC_CLN")
+    return (
+        "SDSS" in str(header.get("TELESCOP", ""))
+        and header.get("NAXIS") == 2
+        and all(k in header for k in wanted)
+    )
+
+
+def read_spspec(hdulist, path):
+    """Its spectrum, in a list.  The error is zero for bad pixels, which is the survey's rule."""
+    header, data = hdulist[0].header, hdulist[0].data
+    loglam = header["COEFF0"] + header["COEFF1"] * np.arange(data.shape[1])
+    numbers = [header.get(key, -1) for key in ("PLATEID", "MJD", "FIBERID")]
+    ra, dec = header_position(header, ("RAOBJ",), ("DECOBJ",))
+    meta = {
+        "survey": "SDSS",
+        **dict(zip(("plate", "mjd", "fiber"), numbers, strict=True)),
+        "id": spec_name(*numbers) if min(numbers) > 0 else stem(path),
+        "ra": ra,
+        "dec": dec,
+        "z": header.get("Z"),
+        "z_err": header.get("Z_ERR"),
+        "class": _SPEC_CLASSES.get(header["SPEC_CLN"]),
+        "header": header.copy(),
+    }
+    return [
+        make_spectrum(
+            10.0**loglam,
+            data[0],
+            ivar=inverse_variance(sigma=data[2]),
+            unit=flux_unit(header, FLAM),
+            medium=medium_of_header(header) or "vacuum",
+            meta=meta,
+        )
+    ]
 
 
 def _images(hdulist):
