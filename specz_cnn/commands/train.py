@@ -169,6 +169,8 @@ def _train(recipe, args, workers):
         return 0
     if not finished:
         print(f"stopped at step {trainer.step}; the same command continues", file=sys.stderr)
+        if trainer.step:  # what there is can be used
+            print(save_weights(trainer, recipe, Path(args.output)))
         return 0
     if tuning:
         judge()
