@@ -34,8 +34,8 @@ def arrays_from_spectrum(spectrum: Spectrum, *, air: bool | None = None) -> Spec
     The spectral axis may be wavelength, frequency, energy or wavenumber, ascending or descending, and is taken as
     observed.  Wavelengths in air become those in vacuum where the spectrum says that they are.  Flux per frequency or
     energy, nu F_nu, and photons become energy per wavelength; counts and numbers without unit are taken as such, any
-    other unit is refused; the scale of very small or large numbers is removed.  Masked pixels (of the spectrum, its
-    flux or its uncertainty), and those with values that are not finite, get no weight; without an uncertainty the noise
+    other unit is refused; the scale of very small or large numbers is removed.  Masked pixels (of the spectrum or its
+    flux), and those with values that are not finite, get no weight; without an uncertainty the noise
     is estimated from the scatter of neighbouring pixels.
 
     Parameters
@@ -249,7 +249,6 @@ def _inverse_variance(uncertainty, unit, flux, good, scale):
     if kind is None or uncertainty.array is None:
         return estimate_ivar(flux, good)
     unit_power, power = known[kind]
-    good &= ~np.broadcast_to(_hidden(uncertainty.array), flux.shape)
     values = np.broadcast_to(np.asarray(uncertainty.array, dtype=np.float64), flux.shape)
     if uncertainty.unit is not None:
         try:

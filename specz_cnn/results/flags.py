@@ -135,7 +135,7 @@ FLAGS = (
     FlagDefinition(
         29,
         "REST_FRAME",
-        "The redshift is zero: has the spectrum been shifted to the rest frame?",
+        "The redshift is zero, as that of a spectrum that was shifted to the rest frame.",
         "The redshift is below 0.01. Hardly any quasar is that near, but every quasar whose wavelengths were divided by "
         "1 + z is, as specutils' shift_spectrum_to leaves them: redshifts are measured from the axis as it is. Give the "
         "observed wavelengths. Of a Seyfert galaxy that really is that near, the redshift may well be right.",

@@ -28,7 +28,7 @@ def test_bits_of_zwarning():
     shared = {"LITTLE_COVERAGE": 1, "SMALL_DELTA": 2, "MANY_OUTLIERS": 4, "Z_FITLIMIT": 5, "NODATA": 9}
     shared |= {"POORDATA": 11}
     assert {flag.name: flag.bit for flag in FLAGS if flag.bit < 24} == shared
-    own = ["LOW_CONFIDENCE", "NOT_QSO", "MODELS_DISAGREE", "BAD_INPUT", "READ_ERROR"]
+    own = ["LOW_CONFIDENCE", "NOT_QSO", "MODELS_DISAGREE", "BAD_INPUT", "READ_ERROR", "REST_FRAME"]
     assert [flag.name for flag in FLAGS if flag.bit >= 24] == own
 
 
