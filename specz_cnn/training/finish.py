@@ -43,8 +43,14 @@ def save_weights(trainer, recipe, directory, *, tag=None):
         bins=model.get("bins"),
         target=model.get("target"),
         z_range=(recipe.simulation.z_min, recipe.simulation.z_max),
-        recipe={"text": recipe.text, "steps": trainer.step, "batch_size": recipe.training["batch_size"]},
-        data={"simulation": recipe.simulation.to_dict(), "real": recipe.real},
+        recipe={
+            "text": recipe.text,
+            "steps": trainer.step,
+            "batch_size": recipe.training["batch_size"],
+            "training": recipe.training,  # as it was, whatever the text says
+            "start": recipe.start and {**recipe.start, "weights": Path(recipe.start["weights"]).name},
+        },
+        data={"simulation": recipe.simulation.to_dict(), "bank": trainer.bank, "real": recipe.real},
         metrics={key: value for key, value in last.items() if isinstance(value, dict)},
         seed=recipe.training.get("seed", 0),
         description=model.get("description", ""),

@@ -124,6 +124,8 @@ class Trainer:
             betas=(0.9, 0.98),
         )
         self._loss = self.workers.parallel(_Loss(self.network, self.objective))
+        #: What simulated spectra were made from: ``"compact"``, ``"full"`` or, where there are none, None.
+        self.bank = None
         #: Called with each entry of the log on the first worker; True ends the training.
         self.watch = None
         self.averaged = copy.deepcopy(self.network).requires_grad_(False).eval()

@@ -146,7 +146,7 @@ def build_trainer(recipe, data, directory, *, device="cpu", noise_keep=None, wor
         examples = shard_examples(recipe.validation["shards"], preprocess, device)
         if len(examples.z):
             validation["real"] = examples
-    return Trainer(
+    trainer = Trainer(
         network,
         source,
         directory,
@@ -157,6 +157,9 @@ def build_trainer(recipe, data, directory, *, device="cpu", noise_keep=None, wor
         workers=workers,
         **settings,
     )
+    if n_real < batch_size:
+        trainer.bank = "compact" if data is None else "full"
+    return trainer
 
 
 def shard_examples(directory, preprocess, device="cpu"):

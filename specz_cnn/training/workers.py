@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import nn
@@ -94,5 +95,7 @@ def join_workers(device="cpu"):
     if device == "cuda":
         device = f"cuda:{int(os.environ.get('LOCAL_RANK', '0'))}"
         torch.cuda.set_device(device)
-    torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    kind = "nccl" if device.startswith("cuda") else "gloo"
+    # The first worker downloads and reads spectra for all, which takes hours.
+    torch.distributed.init_process_group(kind, timeout=timedelta(days=2))
     return Workers(int(os.environ["RANK"]), size, device)

@@ -198,4 +198,18 @@ def test_training_on_the_compact_bank(recipe_file, tmp_path):
     recipe = read_recipe(recipe_file)
     trainer = build_trainer(recipe, None, tmp_path)
     assert trainer.run()
-    assert load_model(save_weights(trainer, recipe, tmp_path)).info.metrics["simulated"]["n"] > 0
+    info = load_model(save_weights(trainer, recipe, tmp_path)).info
+    assert info.metrics["simulated"]["n"] > 0 and info.data["bank"] == "compact"
+    assert info.recipe["training"]["steps"] == 4
+
+
+def test_weights_of_a_training_that_was_stopped(recipe_file, tmp_path, monkeypatch, capsys):
+    """What there is when time is up can be used, and the same command continues."""
+    monkeypatch.setattr("time.perf_counter", iter(range(10**6)).__next__)
+    arguments = ["train", str(recipe_file), "-o", str(tmp_path / "run")]
+    assert main([*arguments, "--seconds", "2.5"]) == 0
+    out, said = capsys.readouterr()
+    steps = load_model(out.strip()).info.recipe["steps"]
+    assert 0 < steps < 4 and f"stopped at step {steps}" in said
+    assert main(arguments) == 0
+    assert load_model(capsys.readouterr().out.strip()).info.recipe["steps"] == 4
