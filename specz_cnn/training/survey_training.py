@@ -236,7 +236,8 @@ class SurveyTraining:
             raise SDSSError(
                 f"{len(failed)} of {len(rows)} spectra could not be fetched: {failed[0]}; the same command continues"
             )
-        self._failed["not fetched"] += len(failed)
+        if failed:
+            self._failed["not fetched"] += len(failed)
         good = ("ok", "present")
         return [
             Path(path) if word in good else None

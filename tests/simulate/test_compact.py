@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from astropy.table import QTable
 
 from specz_cnn import ModelGrid, read_arrays
 from specz_cnn.cli import main
-from specz_cnn.simulate import CLASSES, SimulationConfig, Simulator
+from specz_cnn.simulate import CLASSES, Simulator
 from specz_cnn.simulate.bank import Bank
 from specz_cnn.simulate.compact import compact_library
 from specz_cnn.simulate.sky import model_noise
@@ -30,19 +32,9 @@ def test_batches_without_any_data(simulator):
 
 def test_quasars_have_their_lines_where_they_should(simulator):
     """The mean of many quasars of one redshift peaks at C IV, C III] and Mg II of that redshift."""
-    config = SimulationConfig(
-        class_weights=(1.0, 0.0, 0.0, 0.0),
-        z_min=1.9,
-        z_max=1.9001,
-        dr16_fraction=0.0,
-        damaged=0.0,
-        bal=False,
-        snr_min=20.0,
-    )
-    keep, simulator.config = (
-        simulator.config,
-        SimulationConfig(**{**config.to_dict(), "recipe_weights": (0, 0, 1), "pipeline_redshifts": False}),
-    )
+    keep = simulator.config
+    quasars = {"class_weights": (1.0, 0.0, 0.0, 0.0), "z_min": 1.9, "z_max": 1.9001, "dr16_fraction": 0.0}
+    simulator.config = replace(keep, **quasars, damaged=0.0, bal=False, snr_min=20.0)
     try:
         batch = simulator.draw(200, 1)
     finally:

@@ -18,7 +18,7 @@ from specz_cnn.cli import main
 from specz_cnn.evaluate import split_half
 from specz_cnn.sdss import SpecID, retry
 from specz_cnn.sdss.fetch import fetch_file
-from specz_cnn.simulate import SimulationConfig, Simulator
+from specz_cnn.simulate import Simulator
 from specz_cnn.simulate.originals import CONVERTERS, checked, install_originals, noise_spectra, originals
 
 
@@ -109,8 +109,7 @@ def test_the_same_spectra_from_both(server, data_dir, tmp_path):
     """A simulation, and so a training, from the fetched bank is that from the data directory."""
     install_originals(tmp_path, fetch_from(server), files=server.list)
     (tmp_path / "dev_spectra.npz").symlink_to(data_dir / "dev_spectra.npz")
-    config = SimulationConfig(pipeline_redshifts=False)
-    one, other = (Simulator(place, config=config).draw(40, 9) for place in (tmp_path, data_dir))
+    one, other = (Simulator(place).draw(40, 9) for place in (tmp_path, data_dir))
     assert torch.equal(one.flux, other.flux) and torch.equal(one.z, other.z)
 
 
