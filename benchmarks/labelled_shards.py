@@ -15,7 +15,7 @@ import numpy as np
 
 from specz_cnn.evaluate import split_half
 from specz_cnn.io.bitmask import bad_pixels
-from specz_cnn.io.grid import ModelGrid
+from specz_cnn.training.recipe import read_recipe
 from specz_cnn.training.shards import ShardWriter
 
 
@@ -27,12 +27,13 @@ def main():
     parser.add_argument("--data", required=True, help="directory with dev_spectra.npz")
     parser.add_argument("-o", "--output", required=True)
     parser.add_argument("--half", default="calibration", choices=("calibration", "validation"))
+    parser.add_argument("--grid-of", default="rnet-e", metavar="RECIPE", help="recipe whose grid to use")
     args = parser.parse_args()
     with np.load(Path(args.data) / "dev_spectra.npz") as file:
         data = {name: file[name] for name in file}
     loglam = float(data["loglam0"]) + float(data["dloglam"]) * np.arange(data["flux"].shape[1])
     _, inverse, count = np.unique(data["group"], return_inverse=True, return_counts=True)
-    grid = ModelGrid()
+    grid = read_recipe(args.grid_of).grid
     writer = ShardWriter(args.output, grid)
     for i in np.flatnonzero((split_half(data["group"]) == args.half) & (data["trust"] >= 1)):
         bad = bad_pixels(data["flux"][i], data["ivar"][i], data["and_mask"][i])

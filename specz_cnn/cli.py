@@ -18,6 +18,7 @@ COMMANDS = {
     "search": "find SDSS spectra around a position or by a condition",
     "download": "download SDSS spectra, in parallel and resumable",
     "evaluate": "compare measured redshifts with reference redshifts",
+    "compare": "compare several systems on the same spectra",
     "plot": "draw spectra with their redshifts and probabilities",
     "inspect": "make a web page for the visual inspection of results",
     "models": "list the packaged networks, or show one",

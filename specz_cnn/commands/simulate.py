@@ -27,6 +27,11 @@ def add_arguments(parser):
         help="share of quasars with DR16's redshifts, the rest uniform in z",
     )
     parser.add_argument("--quasars-only", action="store_true")
+    parser.add_argument(
+        "--grid-of",
+        metavar="RECIPE",
+        help="shards on the grid of this recipe's network, for its calibration (default: rnet-e)",
+    )
     parser.add_argument("--device", default="cpu")
 
 
@@ -34,13 +39,15 @@ def run(args):
     """Simulate and write."""
     from specz_cnn.io.grid import ModelGrid
     from specz_cnn.simulate import SimulationConfig
-    from specz_cnn.training.recipe import build_simulator
+    from specz_cnn.training.recipe import build_simulator, read_recipe
 
     settings = {"z_min": args.z_min, "z_max": args.z_max, "dr16_fraction": args.dr16_fraction}
     if args.quasars_only:
         settings["class_weights"] = (1.0, 0.0, 0.0, 0.0)
     files = args.format == "spec-lite"
     grid = ModelGrid(start=35490, factor=1, n_pixels=4650) if files else ModelGrid()
+    if args.grid_of and not files:
+        grid = read_recipe(args.grid_of).grid
     config = SimulationConfig.from_dict(settings)
     simulator = build_simulator(args.data, grid=grid, config=config, device=args.device)
     write = _write_files if files else _write_shards

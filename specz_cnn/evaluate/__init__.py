@@ -16,6 +16,7 @@ from specz_cnn.evaluate.catalogue import (
     read_labels,
     read_table,
 )
+from specz_cnn.evaluate.compare import PUBLISHED, Comparison, compare, run_systems
 from specz_cnn.evaluate.metrics import (
     NZ_WIDTH,
     REDSHIFT_BINS,
@@ -58,13 +59,16 @@ __all__ = [
     "NZ_WIDTH",
     "ONE_SIGMA",
     "OUTLIER_VELOCITY",
+    "PUBLISHED",
     "REDSHIFT_BINS",
     "SNR_BINS",
     "SPEED_OF_LIGHT",
     "VELOCITY_LIMITS",
+    "Comparison",
     "Evaluation",
     "binomial_interval",
     "classification_metrics",
+    "compare",
     "completeness_purity",
     "coverage",
     "credible_level_from_interval",
@@ -81,6 +85,7 @@ __all__ = [
     "read_table",
     "redshift_metrics",
     "reliability",
+    "run_systems",
     "split_half",
     "uniformity",
     "velocity_difference",

@@ -15,11 +15,14 @@ from specz_cnn.models.registry import (
 )
 
 if TYPE_CHECKING:
+    from specz_cnn.models.fnet import FNet, FNetCoarse
     from specz_cnn.models.quasarnet import QuasarNET
     from specz_cnn.models.rnet import RNet, RNetPZ
     from specz_cnn.models.rnet_e import RNetE
 
 __all__ = [
+    "FNet",
+    "FNetCoarse",
     "ModelInfo",
     "QuasarNET",
     "RNet",
@@ -34,7 +37,14 @@ __all__ = [
 ]
 
 # The networks import torch, which takes a second; the registry does not.
-_LAZY = {"QuasarNET": "quasarnet", "RNet": "rnet", "RNetPZ": "rnet", "RNetE": "rnet_e"}
+_LAZY = {
+    "FNet": "fnet",
+    "FNetCoarse": "fnet",
+    "QuasarNET": "quasarnet",
+    "RNet": "rnet",
+    "RNetPZ": "rnet",
+    "RNetE": "rnet_e",
+}
 
 
 if not TYPE_CHECKING:  # or every name would be one

@@ -53,12 +53,22 @@ def recipe_file(tmp_path):
 
 def test_packaged_recipes_are_complete():
     recipes = packaged_recipes()
-    assert {"rnet-e", "rnet-pz", "rnet", "rnet-z2.8-3.0"} <= recipes.keys()
+    assert {
+        "rnet-e",
+        "rnet-pz",
+        "rnet",
+        "rnet-z2.8-3.0",
+        "quasarnet",
+        "fnet",
+        "fnet-coarse",
+    } <= recipes.keys()
     for name in recipes:
         recipe = read_recipe(name)
         assert recipe.model["name"] == name and recipe.training["steps"] > 0
         assert (recipe.model.get("bins") is None) != (recipe.model.get("target") is None)
-        assert recipe.grid.n_pixels == 1212
+        assert recipe.grid.n_pixels == {"quasarnet": 443, "fnet": 4618}.get(name, 1212)
+        with torch.device("meta"):
+            assert recipe.build_network().n_pixels == recipe.grid.n_pixels
         assert read_recipe(recipes[name]) == recipe
 
 
