@@ -66,7 +66,7 @@ class Sample:
             ]
         )
         self.mgii = np.array([self._mgii(s, z) for s, z in zip(self.spectra, self.z, strict=True)])
-        self.frame = getattr(network.info, "frame", "sdss")
+        self.frame = network.info.frame
         info = network.info
         self.own = posterior(
             network_output(network, self.flux, self.ivar),

@@ -10,10 +10,13 @@ import numpy as np
 
 from specz_cnn.io.grid import ModelGrid
 
-__all__ = ["SCHEMA_VERSION", "ModelInfo", "WeightsError"]
+__all__ = ["FRAMES", "SCHEMA_VERSION", "ModelInfo", "WeightsError"]
 
 #: Version of the metadata; files of another version are refused.
 SCHEMA_VERSION = 1
+#: Frames that redshifts are in.
+FRAMES = "sdss", "systemic"
+_OLD_FRAME = "sdss"
 _MAX_PIXELS = 100_000
 
 
@@ -44,6 +47,9 @@ class ModelInfo:
         ``target`` is given.
     z_range : tuple of float
         Redshifts the network was trained for.
+    frame : str
+        Of the redshifts that it answers with: "sdss", that of the survey's pipeline and catalogues, or "systemic", that of the
+        maximum of Mg II.
     calibration : dict
         See `specz_cnn.redshift.posterior`; empty means the identity.
     recipe, data, metrics : dict
@@ -68,6 +74,7 @@ class ModelInfo:
     bins: dict | None = None
     target: dict | None = None
     z_range: tuple = (0.0, 7.1)
+    frame: str = "sdss"
     calibration: dict = field(default_factory=dict)
     recipe: dict = field(default_factory=dict)
     data: dict = field(default_factory=dict)
@@ -113,7 +120,10 @@ class ModelInfo:
 
     def to_json(self) -> str:
         """The JSON document, compact, keys sorted."""
-        return json.dumps(_plain(asdict(self)), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        values = asdict(self)
+        if self.frame == _OLD_FRAME:  # files from before it was said keep their checksums
+            del values["frame"]
+        return json.dumps(_plain(values), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     def check(self) -> None:
         """Raise `WeightsError` if the parts do not fit together."""
@@ -131,6 +141,8 @@ class ModelInfo:
             raise WeightsError(f"bins {self.bins} do not fit arguments {self.arguments}")
         if self.target is not None and not self.target["std"] > 0:
             raise WeightsError(f"impossible target {self.target}")
+        if self.frame not in FRAMES:
+            raise WeightsError(f"frame {self.frame!r} is none of {FRAMES}")
         low, high = self.z_range
         if not -1 < low < high:
             raise WeightsError(f"impossible redshift range {self.z_range}")

@@ -137,7 +137,6 @@ class Fitter:
                 raise
             self._leave_device(error)
         self.info, self.grid = self._network.info, self._network.grid
-        self._frame = getattr(self.info, "frame", "sdss")
         grids = [network.grid for network in (self._network, self._check) if network is not None]
         if self._measurement is not None:
             grids.append(GRID)
@@ -278,10 +277,10 @@ class Fitter:
         confidence = certainty(right, p_qso)
         flags = 0
         if self._measurement is None:
-            frames = None if self._frame == "systemic" else packaged_measurement().frames
+            frames = None if self.info.frame == "systemic" else packaged_measurement().frames
             values = systemic_from(own, frames)
         else:
-            found = self._measurement(own, *spectra[GRID], convention=self._convention, frame=self._frame)
+            found = self._measurement(own, *spectra[GRID], convention=self._convention, frame=self.info.frame)
             own, values = found.own, {**found.systemic, "chi2": found.chi2}
             flags = np.where(found.outliers, int(RedshiftFlag.MANY_OUTLIERS), 0)
         values |= {

@@ -234,3 +234,12 @@ def test_packaged_models_load():
 def test_nothing_else_lies_among_the_packaged_files():
     listed = {entry["file"] for entry in registry._index(registry.WEIGHTS_DIRECTORY)["models"].values()}
     assert {path.name for path in registry.WEIGHTS_DIRECTORY.glob("*.safetensors")} == listed
+
+
+def test_frame_is_said_and_old_files_keep_their_checksums():
+    old = ModelInfo("a", "a-1", "RNet", {}, {"n_pixels": 1212}, target={"mean": 1.0, "std": 0.3})
+    assert old.frame == "sdss" and "frame" not in old.to_json()
+    new = replace(old, frame="systemic", sha256="0")
+    assert ModelInfo.from_json(new.to_json()).frame == "systemic"
+    with pytest.raises(WeightsError, match="frame"):
+        replace(old, frame="heliocentric").check()
