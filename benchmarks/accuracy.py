@@ -44,21 +44,21 @@ def real_spectra(path):
     return spectra
 
 
-def fit_real(spectra, model):
+def fit_real(spectra, model, measure=True):
     """Results table of the real spectra, their p(z), and its redshifts."""
-    fitter = Fitter(model)
+    fitter = Fitter(model, measure=measure)
     batches = [
-        fitter.fit([prepare(spectrum, fitter.grid) for spectrum in spectra[first : first + 128]])
+        fitter.fit([prepare(spectrum, fitter.grids) for spectrum in spectra[first : first + 128]])
         for first in range(0, len(spectra), 128)
     ]
     pdf = np.concatenate([batch.pdf for batch in batches])
     z_grid = np.expm1((np.arange(pdf.shape[1]) + 0.5) * batches[0].step)
-    return specz_cnn.fit_redshifts_cnn(spectra, model=model), pdf, z_grid
+    return specz_cnn.fit_redshifts_cnn(spectra, model=model, measure=measure), pdf, z_grid
 
 
-def fit_simulated(simulator, n, model, cross_check):
+def fit_simulated(simulator, n, model, cross_check, measure=True):
     """Fit simulated spectra batch by batch: the columns of the results, and the truth."""
-    fitter = Fitter(model, cross_check)
+    fitter = Fitter(model, cross_check, measure=measure)
     columns, truth = [], []
     for number, first in enumerate(range(0, n, 512)):
         batch = simulator.draw(min(512, n - first), _SEED + number)
@@ -151,13 +151,16 @@ def main():
     parser.add_argument("--models", nargs="+", default=["rnet-e", "rnet-pz", "rnet"])
     parser.add_argument("-n", type=int, default=20_000, help="simulated spectra; 0 for none")
     parser.add_argument("--half", default="validation", choices=("validation", "calibration"))
+    parser.add_argument(
+        "--no-measure", dest="measure", action="store_false", help="the networks' own redshifts"
+    )
     parser.add_argument("-o", "--output", help="directory for the results tables and figures")
     args = parser.parse_args()
     data = Path(args.data)
     spectra = real_spectra(data / "dev_spectra.npz")
     for model in args.models:
         print(f"\n=== {model}, real spectra")
-        results, pdf, z_grid = fit_real(spectra, model)
+        results, pdf, z_grid = fit_real(spectra, model, args.measure)
         place = {tuple(int(row[name]) for name in _NAMES): i for i, row in enumerate(results)}
         for survey in ("BOSS/eBOSS", None):
             labels = read_labels(
@@ -183,7 +186,8 @@ def main():
         simulator = Simulator(data, config=config)
         for model in args.models:
             report_simulated(
-                fit_simulated(simulator, args.n, model, "default"), f"=== {model}, simulated, {title}"
+                fit_simulated(simulator, args.n, model, "default", args.measure),
+                f"=== {model}, simulated, {title}",
             )
 
 

@@ -58,3 +58,34 @@ def test_real(name, spectra_dir):
 
 def test_every_name_is_packaged():
     assert set(specz_cnn.list_models()) >= {"rnet-e", "rnet-pz", "rnet", "rnet-z2.8-3.0"}
+
+
+# Measured by eigenspectra-1 about the peaks of two very different models: of the pipeline's frame and, of the first, systemic.
+_MEASURED = {
+    "spec-3655-55240-0002.fits": (2.35346, 2.35620),
+    "spec-3655-55240-0026.fits": (2.24760, 2.25014),
+    "spec-3655-55240-0054.fits": (0.80255, 0.80268),
+    "spec-3655-55240-0066.fits": (0.75631, 0.75643),
+}
+_MEASURED_SIMULATED = {
+    0.4: {"rnet-e-2": 0.40037, "pca-1": 0.40038},
+    1.2: {"rnet-e-2": 1.19861, "pca-1": 1.19870},
+    2.4: {"rnet-e-2": 2.39846, "pca-1": 2.39753},
+    3.5: {"rnet-e-2": 3.50056, "pca-1": 3.50074},
+}
+
+
+@pytest.mark.parametrize("name", _MEASURED)
+def test_measured(name, spectra_dir):
+    result = specz_cnn.fit_redshift_cnn(spectra_dir / name, model="rnet-e-2", cross_check=None)
+    assert result.provenance["measurement"] == "eigenspectra-1"
+    assert _velocity(result.z, _MEASURED[name][0]) < 5
+    assert _velocity(result.z_sys, _MEASURED[name][1]) < 5
+
+
+@pytest.mark.parametrize("z", _MEASURED_SIMULATED)
+@pytest.mark.parametrize("model", ["rnet-e-2", "pca-1"])
+def test_measured_simulated(model, z):
+    spectrum = example_spectrum(z, snr=6.0, seed=int(z * 10))
+    result = specz_cnn.fit_redshift_cnn(spectrum, model=model, cross_check=None)
+    assert _velocity(result.z, _MEASURED_SIMULATED[z][model]) < 5
