@@ -40,6 +40,11 @@ def add_survey_arguments(parser):
         "--part-rows", type=int, default=20_000, metavar="N", help="rows in a part (default: %(default)s)"
     )
     group.add_argument(
+        "--log-json",
+        metavar="FILE",
+        help="append a line of JSON for each block of spectra, and one with the metrics at the end",
+    )
+    group.add_argument(
         "--scheduler", metavar="ADDRESS", help="work on the Dask cluster of this address or scheduler file"
     )
 
@@ -54,8 +59,8 @@ def is_survey(args):
     """
     output = args.output
     directory = bool(output) and (output.endswith(("/", os.sep)) or os.path.isdir(output))
-    if (args.resume or args.scheduler) and not directory:
-        raise UsageError("--resume and --scheduler need -o DIRECTORY/")
+    if (args.resume or args.scheduler or args.log_json) and not directory:
+        raise UsageError("--resume, --scheduler and --log-json need -o DIRECTORY/")
     return directory
 
 
@@ -131,6 +136,7 @@ def run_survey(args, paths=()):
                 progress=True,
                 measure=args.measure,
                 convention=args.convention,
+                log=args.log_json,
                 **options,
             )
     except KeyboardInterrupt:

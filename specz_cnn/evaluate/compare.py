@@ -270,7 +270,7 @@ def compare(
     for name, results in systems.items():
         table = read_table(results) if isinstance(results, (str, Path)) else results
         matched = match_results(table, labels)
-        rows = np.asarray(matched["_row"])
+        rows: np.ndarray = np.asarray(matched["_row"])
         z[name][rows] = matched["z"]
         asked[name] = np.isin(np.arange(len(labels)), rows)
         p_qso[name] = np.full(len(labels), np.nan)

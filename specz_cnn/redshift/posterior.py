@@ -63,7 +63,7 @@ __all__ = [
 
 _RUNNER_UP = 2 * RIGHT  # the second peak is farther from the first than this
 _TINY = 1e-12  # least probability, and least doubt, that double precision still resolves
-_ROWS = 64  # processed at a time, so that arrays stay in the processor's cache
+_ROWS = 32  # processed at a time, so that arrays stay in the processor's cache
 _CENTRAL = 0.15865525393145707, 0.8413447460685429  # quantiles of a normal distribution at -1 and +1 sigma
 _Z_BINS = {"n": 2272, "step": 4e-4 * float(np.log(10))}  # for networks that return one number
 

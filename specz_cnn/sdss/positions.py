@@ -7,7 +7,9 @@ import re
 __all__ = ["parse_position", "positions_from_table"]
 
 # Minus and plus signs, blanks, primes and degree signs that come with text copied from papers and web pages.
-_SIGNS = dict.fromkeys(map(ord, "\u2212\u2010\u2011\u2012\u2013\u2014\u2796\ufe63\uff0d\u00ad"), "-")
+_SIGNS: dict[int, str | None] = dict.fromkeys(
+    map(ord, "\u2212\u2010\u2011\u2012\u2013\u2014\u2796\ufe63\uff0d\u00ad"), "-"
+)
 _SIGNS |= dict.fromkeys(map(ord, "\uff0b\u2795"), "+")
 _SIGNS |= dict.fromkeys(
     map(ord, "\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u3000"), " "

@@ -17,6 +17,7 @@ from specz_cnn.survey.executors import available_cores, cluster_results, local_r
 from specz_cnn.survey.inputs import read_paths
 from specz_cnn.survey.lock import locked
 from specz_cnn.survey.manifest import SurveyError, open_manifest
+from specz_cnn.survey.metrics import json_log
 from specz_cnn.survey.parts import FORMATS, count_rows, part_path, read_columns
 from specz_cnn.survey.progress import Progress
 from specz_cnn.survey.summary import SurveySummary
@@ -75,6 +76,7 @@ def fit_survey(
     input_format: str | None = None,
     unit: str | Sequence[str] | None = None,
     air: bool | None = None,
+    log: PathLike | None = None,
 ) -> SurveySummary:
     """Measure the redshifts of any number of spectrum files.
 
@@ -112,6 +114,8 @@ def fit_survey(
         As for `~specz_cnn.fit_redshifts_cnn`.
     input_format, unit, air
         As ``format``, ``unit``, ``air`` of `~specz_cnn.fit_redshifts_cnn`.
+    log : path-like, optional
+        Append a line of JSON for each block of spectra to this file, and one with the metrics of the run at its end.
 
     Returns
     -------
@@ -142,7 +146,7 @@ def fit_survey(
     )
     if reading != ReadOptions(mask=mask):
         job = replace(job, reading=reading)
-        settings |= {"input_format": reading.format, "unit": list(reading.unit), "air": reading.air}
+        settings |= {"input_format": reading.format, "unit": list(reading.unit or ()), "air": reading.air}
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     with locked(output):
@@ -161,7 +165,8 @@ def fit_survey(
             useful = -(-left // (_BATCHES_PER_BLOCK * batch_size))
             results = local_results(blocks, job, max(1, min(n_workers or available_cores(), useful)))
         try:
-            _write_parts(manifest, results, summary, shown)
+            with json_log(log, settings, summary, manifest.n_spectra) as metrics:
+                _write_parts(manifest, results, summary, shown, metrics)
         finally:
             results.close()
             if shown is not None:
@@ -239,7 +244,7 @@ def _blocks(manifest, finished):
             yield Block(part, block, left == 0)
 
 
-def _write_parts(manifest, results, summary, shown):
+def _write_parts(manifest, results, summary, shown, metrics):
     """Collect blocks, and write a part when its last one has come."""
     pieces = []
     for block, columns in results:
@@ -247,6 +252,8 @@ def _write_parts(manifest, results, summary, shown):
         summary.add(columns)
         if shown is not None:
             shown.update(len(block.paths))
+        if metrics is not None:
+            metrics.block(block.part, columns)
         if block.last:
             path = part_path(manifest.directory, block.part, manifest.settings["format"])
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -85,3 +86,12 @@ def test_no_dask(fit, files, capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "distributed", None)
     assert fit(*files, "--scheduler", "tcp://127.0.0.1:1") == 1
     assert "specz-cnn[dask]" in capsys.readouterr().err
+
+
+def test_lines_of_json(fit, tree, tmp_path, capsys):
+    log = tmp_path / "log.jsonl"
+    assert fit(tree, "--log-json", log) == 1
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert lines[-1]["rows"] == 23 and lines[-1]["failed"] == 1
+    assert main(["fit", str(tree), "-o", str(tmp_path / "z.ecsv"), "--log-json", str(log)]) == 2
+    assert "need -o DIRECTORY/" in capsys.readouterr().err
