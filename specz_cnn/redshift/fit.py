@@ -187,7 +187,7 @@ def fit_redshifts_cnn(
     notes: Counter[str] = Counter()
     with tqdm(total=total, disable=hidden, unit="spectra", file=sys.stderr) as bar:
         for batch in _batches(_prepare_all(spectra, fitter.grids, n_workers, options), batch_size):
-            found = fitter.fit(batch).columns
+            found = fitter.fit(batch, with_pdf=False).columns
             for name, values in columns.items():
                 values.extend(found[name])
             notes.update(note for note in found["note"] if note)

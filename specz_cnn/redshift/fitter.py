@@ -74,7 +74,7 @@ class FitBatch:
     columns : dict of str to `~numpy.ndarray` or list
         One entry for each column of a results table.
     pdf : `~numpy.ndarray` or None
-        Shape (n, n_bins); NaN in rows without a result.
+        Shape (n, n_bins); NaN in rows without a result.  None if it was not asked for.
     step : float
         Width of the bins in ln(1 + z).
     """
@@ -176,13 +176,15 @@ class Fitter:
         if hasattr(self, "provenance"):
             self.provenance["device"] += ", cpu"
 
-    def fit(self, prepared):
+    def fit(self, prepared, *, with_pdf=True):
         """Measure a batch.
 
         Parameters
         ----------
         prepared : sequence of Prepared
             On ``grids``.  Memory grows with the length: a few hundred at a time.
+        with_pdf : bool, optional
+            False for a batch without p(z), which saves time where only the columns are wanted.
 
         Returns
         -------
@@ -199,15 +201,16 @@ class Fitter:
             spectra = self._stack([prepared[i] for i in rows])
             flux, ivar = spectra[self.grid]
             first = 0
-            for values, found, own in self._measure_in_memory(spectra):
+            for values, found, own in self._measure_in_memory(spectra, with_pdf):
                 part = rows[first : first + len(found)]
                 first += len(found)
                 for name, value in values.items():
                     columns[name][part] = value
                 flags[part] |= found
-                if pdf is None:
+                if with_pdf and pdf is None:
                     pdf, step = np.full((n, own.pdf.shape[1]), np.nan), own.step
-                pdf[part] = own.pdf
+                if with_pdf:
+                    pdf[part] = own.pdf
             flags[rows[_best_snr(flux, ivar, self.grid.factor) < _POOR_SNR]] |= RedshiftFlag.POORDATA
             for row in rows[~np.isfinite(columns["z"][rows])]:
                 flags[row] |= RedshiftFlag.BAD_INPUT
@@ -237,10 +240,10 @@ class Fitter:
             for grid, pair in zip(self.grids, pairs, strict=True)
         }
 
-    def _measure_in_memory(self, spectra):
+    def _measure_in_memory(self, spectra, with_pdf=True):
         """Results of consecutive parts of a batch: one, or as many as memory asks for."""
         try:
-            parts = [self._measure(spectra)]
+            parts = [self._measure(spectra, with_pdf)]
         except (MemoryError, RuntimeError) as error:
             half = len(spectra[self.grid][0]) // 2 if _is_out_of_memory(error) else 0
             if not half and not self._may_leave(self.device):
@@ -252,16 +255,16 @@ class Fitter:
         problem = problem.with_traceback(None)
         if not half:
             self._leave_device(problem)
-            return self._measure_in_memory(spectra)
+            return self._measure_in_memory(spectra, with_pdf)
         return [
             part
             for piece in (slice(half), slice(half, None))
             for part in self._measure_in_memory(
-                {grid: (flux[piece], ivar[piece]) for grid, (flux, ivar) in spectra.items()}
+                {grid: (flux[piece], ivar[piece]) for grid, (flux, ivar) in spectra.items()}, with_pdf
             )
         ]
 
-    def _measure(self, spectra):
+    def _measure(self, spectra, with_pdf=True):
         """Results and flags of spectra that have data, and the model's own posterior."""
         own = _posterior(self._network, *spectra[self.grid])
         other = None if self._check is None else _posterior(self._check, *spectra[self._check.grid])

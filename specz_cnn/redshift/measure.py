@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
+from scipy.ndimage import uniform_filter1d
 
 from specz_cnn.io.grid import LATTICE_STEP, ModelGrid
 from specz_cnn.models.eigenspectra import SHIFT, Eigenspectra, read_eigenspectra
@@ -203,7 +204,7 @@ class Measurement:
         """The same on another device."""
         return replace(self, measuring=self.measuring.to(device), describing=self.describing.to(device))
 
-    def __call__(self, own, flux, ivar, *, convention="pipeline", frame="sdss"):
+    def __call__(self, own, flux, ivar, *, convention="pipeline", frame="sdss", with_pdf=True):
         """Measure what a network has found.
 
         Parameters
@@ -216,6 +217,8 @@ class Measurement:
             One of `CONVENTIONS`.
         frame : str, optional
             Of the network's redshift: "sdss" or "systemic".
+        with_pdf : bool, optional
+            False where nobody will look at p(z): that of the result is left as it is.
 
         Returns
         -------
@@ -231,8 +234,9 @@ class Measurement:
         )
         core, p = peak_probability(found, self.model)
         fitted = interval_of(p, found.centre).stretched(at_redshift(self.factor, found.z))
-        chi2, outliers, trough = self.judge(flux[rows], ivar[rows], fitted.middle)
-        by_fit = ~self.leans(found, trough)
+        chi2, outliers, trough = self.judge(flux[main], ivar[main], fitted.middle[:k])
+        # Of a runner-up nobody asks how well it is described.
+        by_fit = ~self.leans(found, np.concatenate([trough, np.zeros(len(second))]))
 
         best = Interval(*(values[:k] for values in (fitted.low, fitted.middle, fitted.high)))
         network = Interval(*(np.log1p(values[main]) for values in (own.z_lo, own.z, own.z_hi)))
@@ -245,21 +249,23 @@ class Measurement:
             best = best.where(by_fit[:k], network)
             systemic = best.moved(offset, scatter)
 
-        moved = offset if frame == "systemic" else np.zeros_like(offset)
-        pdf = np.full((n, round(own.pdf.shape[1] * own.step / NATIVE)), np.nan)
-        pdf[main] = _in_native_bins(own.pdf[main], own.step, moved)
-        for row, values, centre in zip(rows[by_fit], p[by_fit], found.centre[by_fit], strict=True):
-            _replace_peak(pdf[row], values, _BINS_PER_SHIFT * (centre - _REACH))
+        step, pdf = own.step, own.pdf
+        if with_pdf:
+            moved = offset if frame == "systemic" else np.zeros_like(offset)
+            step, pdf = NATIVE, np.full((n, round(own.pdf.shape[1] * own.step / NATIVE)), np.nan)
+            pdf[main] = _in_native_bins(own.pdf[main], own.step, moved)
+            for row, values, centre in zip(rows[by_fit], p[by_fit], found.centre[by_fit], strict=True):
+                _replace_peak(pdf[row], values, _BINS_PER_SHIFT * (centre - _REACH))
         z_second = own.z_second.copy()
         z_second[second] = np.where(by_fit[k:], np.expm1(fitted.middle[k:]), z_second[second])
         names = ("z", "z_err", "z_lo", "z_hi")
         values = dict(zip(names, best.columns(main, n), strict=True))
         judged = np.full((2, n), np.nan)
-        judged[:, main] = chi2[:k], outliers[:k] > self.limits["outliers"]
+        judged[:, main] = chi2, outliers > self.limits["outliers"]
         used = np.zeros(n, dtype=bool)
         used[main] = by_fit[:k]
         return Measured(
-            replace(own, step=NATIVE, pdf=pdf, z_second=z_second, **values),
+            replace(own, step=step, pdf=pdf, z_second=z_second, **values),
             dict(zip(("z_sys", "z_sys_err", "z_sys_lo", "z_sys_hi"), systemic.columns(main, n), strict=True)),
             judged[0],
             judged[1] == 1,
@@ -535,10 +541,11 @@ def _trough(flux, ivar, model, u):
     rest = GRID.wavelength / np.exp(u)[:, None]
     seen = (rest > _TROUGHS[0]) & (rest < _TROUGHS[1])
     weight = np.where(seen, ivar, 0.0)
-    window = np.ones(_TROUGH_PIXELS)
+    if not seen.any():
+        return np.zeros(len(u))
 
     def near(values):
-        return np.stack([np.convolve(row, window, mode="same") for row in values])
+        return uniform_filter1d(values, _TROUGH_PIXELS, axis=1, mode="constant") * _TROUGH_PIXELS
 
     total = near(weight)
     lacking = near(weight * (model - flux))

@@ -102,7 +102,7 @@ def fit_block(paths, job):
     prepared = (one for path in paths for one in prepare_file(path, fitter.grids, options))
     pieces = []
     while batch := list(islice(prepared, job.batch_size)):
-        pieces.append(fitter.fit(batch).columns)
+        pieces.append(fitter.fit(batch, with_pdf=False).columns)
     return {name: _column(name, [piece[name] for piece in pieces]) for name in pieces[0]}
 
 

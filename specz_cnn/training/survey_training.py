@@ -369,7 +369,7 @@ class SurveyTraining:
                 Prepared(f, v, float(row["snr"]), float((v > 0).mean()), identity=_identity(row))
                 for f, v, row in zip(*(x[first : first + _FIT] for x in (flux, ivar, labels)), strict=True)
             ]
-            fitted = fitter.fit(batch).columns
+            fitted = fitter.fit(batch, with_pdf=False).columns
             columns.append({name: np.asarray(values) for name, values in fitted.items()})
             if show:
                 show(first + len(batch))
