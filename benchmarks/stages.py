@@ -123,7 +123,7 @@ def main():
             for path in paths:
                 read_plain(path)
             plain.append(time.thread_time() - start)
-    # The first round loads and plans.
+    # The first round also loads the networks, and is left out.
     rounds, totals, plain = rounds[1:], np.array(totals[1:]), np.array(plain[1:])
     per_spectrum = {
         name: 1e3 * np.median([spent.get(name, 0.0) for spent in rounds]) / args.n for name in rounds[0]

@@ -41,7 +41,7 @@ class _Watcher(MetaPathFinder):
         """The spec that the other finders give, with a loader that does more; None for all other modules."""
         if fullname != self.name or self.asking:
             return None
-        self.asking = True  # the question below comes here, too
+        self.asking = True  # the lookup below asks this finder, too
         try:
             spec = util.find_spec(fullname)
         finally:

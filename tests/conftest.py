@@ -13,7 +13,7 @@ from hypothesis import settings
 settings.register_profile("specz_cnn", deadline=None, max_examples=50)
 settings.load_profile("specz_cnn")
 
-# A shell starts what runs in the background with SIGINT ignored, and so would be the programs that tests interrupt.
+# Processes that a shell starts in the background ignore SIGINT, and so would the programs that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -268,7 +268,7 @@ class TestOutput:
         """The directory became read-only while the spectra were measured."""
         import specz_cnn.redshift.fit
 
-        root = Path(tempfile.mkdtemp())  # below tmp_path nobody else may look
+        root = Path(tempfile.mkdtemp())  # other users cannot read what lies below tmp_path
         output, spare = root / "output", root / "spare"
         for directory in (output, spare):
             directory.mkdir()
@@ -279,7 +279,7 @@ class TestOutput:
         monkeypatch.setattr(os, "access", lambda path, mode: True)
         monkeypatch.chdir(output)
         command = ["fit", "a.fits", "b.fits", "c.fits", "-o", str(output / "z.ecsv")]
-        assert main(command) == 0  # whatever is imported on the way, nobody may not be able to read
+        assert main(command) == 0  # the user "nobody" may not be able to read what is imported on the way
         (output / "z.ecsv").unlink()
         capsys.readouterr()
         output.chmod(0o555)

@@ -577,7 +577,7 @@ def test_open_files_are_read_first(path):
         table = fit_redshifts_cnn(
             [read_spec_lite(file), read_spec_lite(hdulist), hdulist, file], device="cpu"
         )
-    # The two are rows of a list, too, and flagged; the good ones do not suffer.
+    # In a list, the two become flagged rows; the good ones are not affected.
     assert (np.abs(table["z"][:2] - Z) < 0.01).all()
     assert (table["flags"][2:] == int(RedshiftFlag.BAD_INPUT)).all() and (table["error"][2:] != "").all()
 

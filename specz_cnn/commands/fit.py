@@ -235,7 +235,7 @@ def _download(words):
     for row in table:
         if row["error"]:
             print(f"{row['plate']}-{row['mjd']}-{row['fiber']}: {row['error']}", file=sys.stderr)
-    # A spectrum that did not come is a row that says so, as every unreadable file is.
+    # A spectrum that could not be fetched becomes a row with an error, like any unreadable file.
     return [str(row["path"]) for row in table]
 
 

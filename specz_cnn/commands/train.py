@@ -169,7 +169,7 @@ def _train(recipe, args, workers):
         return 0
     if not finished:
         print(f"stopped at step {trainer.step}; the same command continues", file=sys.stderr)
-        if trainer.step:  # what there is can be used
+        if trainer.step:  # a checkpoint can be used as it is
             print(save_weights(trainer, recipe, Path(args.output)))
         return 0
     if tuning:
@@ -209,7 +209,7 @@ def _with_real_spectra(recipe, args, workers):
     from specz_cnn.training.objects import split_objects
 
     shares = {"shards": 1 - args.held_out, "held-out": args.held_out}
-    if args.start:  # what stops a training cannot judge it
+    if args.start:  # the spectra that stop a training cannot judge it as well
         shares = {"shards": 1 - 2 * args.held_out, "stopping": args.held_out, "held-out": args.held_out}
     places = {name: str(Path(args.output) / name) for name in shares}
     if workers.first:

@@ -67,7 +67,7 @@ _BAL_PROB = 0.75
 # DR16Q writes -1 for a missing redshift; stars reach down to -0.002.
 _MISSING_BELOW = -0.5
 
-# A visual redshift of lower Z_CONF is a guess.
+# A visual redshift with a lower Z_CONF is a guess.
 _GOOD_Z_CONF = 2
 
 # An estimate this close to the reference, in km/s, is the reference (rounded to six digits).

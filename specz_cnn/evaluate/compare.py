@@ -270,12 +270,12 @@ def compare(
     for name, results in systems.items():
         table = read_table(results) if isinstance(results, (str, Path)) else results
         matched = match_results(table, labels)
-        rows: np.ndarray = np.asarray(matched["_row"])
-        z[name][rows] = matched["z"]
-        asked[name] = np.isin(np.arange(len(labels)), rows)
+        places = np.asarray(matched["_row"])
+        z[name][places] = matched["z"]
+        asked[name] = np.isin(np.arange(len(labels)), places)
         p_qso[name] = np.full(len(labels), np.nan)
-        p_qso[name][rows] = matched["p_qso"]
-        snr[rows] = np.where(np.isfinite(snr[rows]), snr[rows], matched["snr"])
+        p_qso[name][places] = matched["p_qso"]
+        snr[places] = np.where(np.isfinite(snr[places]), snr[places], matched["snr"])
         rates[name] = float(table.meta.get("rate", np.nan))
     for name in columns:
         if name not in labels.colnames:

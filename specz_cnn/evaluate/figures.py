@@ -1,7 +1,7 @@
 """The figures of an evaluation.
 
 Every function takes an `~specz_cnn.evaluate.Evaluation` and returns a `matplotlib.figure.Figure`, which does
-not belong to pyplot: it needs no display and is closed by forgetting it. Colours are those of Okabe & Ito
+not belong to pyplot: it needs no display, and nothing has to be closed. Colours are those of Okabe & Ito
 (2008), which people with colour-blindness tell apart; shapes and line styles differ as well.
 """
 
@@ -450,7 +450,7 @@ def plot_bins(evaluation, by="redshift", *, figure=None):
     edges = np.asarray(REDSHIFT_BINS if by == "redshift" else SNR_BINS)
     labels = [_bin_label(low, high) for low, high in pairwise(edges)]
     table = evaluation.redshifts[evaluation.redshifts["sample"] == by]
-    # What is mostly the reference itself has nothing to show here.
+    # An estimate that is mostly a copy of the reference shows nothing here.
     copied = evaluation.redshifts["identical"] > 0.5
     copies = set(evaluation.redshifts["estimator"][copied & (evaluation.redshifts["sample"] == "all")])
     table = table[~np.isin(table["estimator"], sorted(copies - {"z"}))]

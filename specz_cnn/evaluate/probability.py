@@ -38,7 +38,7 @@ _KS_LIMIT = 1.358
 # Rows of p(z) looked at together, so that arrays stay in the processor's cache.
 _ROWS = 64
 
-# Less probability than this is none.
+# Probabilities below this count as zero.
 _NOTHING = 1e-200
 
 

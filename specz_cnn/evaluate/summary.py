@@ -257,7 +257,7 @@ def _table(rows):
 
 def _redshift_table(rows, samples):
     estimators = [name for name in ESTIMATORS if name in rows.colnames and np.isfinite(rows[name]).any()]
-    # A spectrum for which the results hold nothing at all still asks for its row.
+    # A spectrum that the results do not contain has a row all the same.
     estimators = estimators if "z" in estimators else ["z", *estimators]
     table = []
     for estimator in estimators:

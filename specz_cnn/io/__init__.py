@@ -27,7 +27,7 @@ __all__ = [
     "write_spec_lite",
 ]
 
-# Those that read nothing need neither astropy nor specutils, which take seconds to import.
+# Code that reads no files needs neither astropy nor specutils, which take seconds to import.
 _LAZY = {
     "MASK_POLICIES": "bitmask",
     "SPPIXMASK": "bitmask",

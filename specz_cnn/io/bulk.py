@@ -155,7 +155,7 @@ def _read_bytes(path, pipeline):
         if end > size or table.n_rows < 1 or table.columns.keys() >= set(SPECOBJ_COLUMNS):
             raise _Unusual
         if end > len(data):
-            # A table this long is real, because the file is long enough to hold it.
+            # The number of rows is credible: the file is long enough to hold them.
             data += file.read(end - len(data) + _FIRST_READ)
             if end > len(data):
                 raise _Unusual
@@ -184,7 +184,7 @@ def _header_end(data, start):
     """Position after the header that begins at a position."""
     position = data.find(_END, start)
     while position >= 0 and (position - start) % _CARD:
-        position = data.find(_END, position + 1)  # the word stood in a comment
+        position = data.find(_END, position + 1)  # the keyword was part of a comment
     if position < 0:
         raise _Unusual
     return start + _next_block(position + _CARD - start)

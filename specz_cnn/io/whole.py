@@ -14,11 +14,11 @@ from pathlib import Path
 
 __all__ = ["remove_unfinished", "write_whole"]
 
-# Hidden: no reader of a directory sees what is unfinished.
+# Hidden, so that programs that list the directory do not pick up unfinished files.
 _PREFIX = ".part-"
 # Names may have 255 bytes, and a character up to four.
 _LONGEST = 48
-# What file systems without such a thing answer to fsync.
+# Errors of file systems that do not support fsync.
 _NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
 

@@ -121,13 +121,13 @@ class ModelInfo:
     def to_json(self) -> str:
         """The JSON document, compact, keys sorted."""
         values = asdict(self)
-        if self.frame == _OLD_FRAME:  # files from before it was said keep their checksums
+        if self.frame == _OLD_FRAME:  # older files, which do not state it, keep their checksums
             del values["frame"]
         return json.dumps(_plain(values), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     def check(self) -> None:
         """Raise `WeightsError` if the parts do not fit together."""
-        # Which ones there are only the networks know, and they need torch.
+        # Whether it exists is known only to the modules of the networks, which import torch.
         if not (isinstance(self.architecture, str) and self.architecture.isidentifier()):
             raise WeightsError(f"architecture {self.architecture!r} is no name")
         n_pixels = self.grid["n_pixels"]

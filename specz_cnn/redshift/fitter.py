@@ -33,7 +33,7 @@ _LITTLE_COVERAGE = 0.5  # of the model grid
 _POOR_SNR = 0.3  # mean per native SDSS pixel, in the best of the segments
 _N_SEGMENTS = 12  # a quasar at z > 6 is dark in all but the reddest of them
 _LIMIT_MARGIN = 1000.0 / SPEED_OF_LIGHT  # in ln(1 + z)
-_CHECK_CONFIDENCE = 0.5  # a cross-check less confident than this has no say
+_CHECK_CONFIDENCE = 0.5  # a cross-check with less confidence is ignored
 
 # Characters that tables cannot hold: control characters, line separators, halves of UTF-16 pairs (which is how Python
 # shows bytes of a file name that are no text).
@@ -275,7 +275,7 @@ class Fitter:
             agree = (np.abs(np.log1p(own.z) - np.log1p(z_check)) < RIGHT).astype(float)
             agree[~np.isfinite(z_check)] = np.nan
         p_qso = own.p_qso if other is None or not number else other.p_qso
-        # A star may have lines that fit one redshift only: of a quasar's redshift it is no less wrong.
+        # A star may have lines that fit one redshift only: as the redshift of a quasar it is wrong all the same.
         right = confidence_of(own.score, self.info.calibration, agree=agree, check=check, number=number)
         confidence = certainty(right, p_qso)
         flags = 0
@@ -327,7 +327,7 @@ class Fitter:
             RedshiftFlag.LOW_CONFIDENCE: confidence < limits["confidence"],
             RedshiftFlag.NOT_QSO: not_quasar,
             RedshiftFlag.MODELS_DISAGREE: disagree,
-            # Hardly any quasar is that near; what is left of one that was shifted to rest is.
+            # Hardly any quasar is that near; a spectrum that was shifted to rest looks as if it were.
             RedshiftFlag.REST_FRAME: np.abs(u) < RIGHT,
         }
         return sum(np.where(where, int(flag), 0) for flag, where in raised.items())

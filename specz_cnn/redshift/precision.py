@@ -23,7 +23,7 @@ __all__ = ["calibrate_measurement"]
 
 _FLOOR_Z = 0.9, 1.1, 1.8, 2.2
 _CLASSES = 0.0, 0.5, 1.0, 1.8, 8.0  # in redshift
-_MANY = 20  # labels that change a factor by half of what they ask for
+_MANY = 20  # number of labels that moves a factor half of the way
 _LEAST_DENSITY = 0.02  # of a label within its peak, per 100 km/s: a few are off for reasons of their own
 _RARE = 0.98  # of quasars have fewer outliers
 _START = np.array([0.5, np.log(4.0), np.log(40.0), np.log(80.0), np.log(90.0), -1.0, np.log(400.0)])

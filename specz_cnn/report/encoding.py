@@ -14,7 +14,7 @@ import numpy as np
 
 from specz_cnn.io.grid import LATTICE_STEP, ModelGrid
 
-__all__ = ["decode_spectrum", "encode_pdf", "encode_rows", "encode_spectrum"]
+__all__ = ["encode_pdf", "encode_rows", "encode_spectrum"]
 
 #: Code of a pixel without data; smaller codes are errors.
 NO_DATA = 255
@@ -66,27 +66,6 @@ def encode_spectrum(loglam, flux, ivar):
     planes = [np.diff(codes, prepend=np.uint8(0)).tobytes(), levels.view(np.uint8).reshape(-1, 2).T.tobytes()]
     data = base64.b64encode(zlib.compress(b"".join(planes), 9)).decode("ascii")
     return {"start": start, "n": n_pixels, "sigma": _short(smallest), "step": _short(step), "data": data}
-
-
-def decode_spectrum(packed):
-    """Undo `encode_spectrum`, to its precision.
-
-    Parameters
-    ----------
-    packed : dict
-
-    Returns
-    -------
-    loglam, flux, error : `~numpy.ndarray`, float64, shape (n,)
-        Flux 0 and error NaN where there is no data.
-    """
-    n = packed["n"]
-    raw = np.frombuffer(zlib.decompress(base64.b64decode(packed["data"])), np.uint8)
-    codes = np.cumsum(raw[:n], dtype=np.uint8)
-    levels = np.ascontiguousarray(raw[n:].reshape(2, n).T).view("<i2").ravel()
-    error = np.where(codes == NO_DATA, np.nan, packed["sigma"] * 2.0 ** (codes / _CODES_PER_OCTAVE))
-    flux = np.where(codes == NO_DATA, 0.0, levels * packed["step"] * np.nan_to_num(error))
-    return LATTICE_STEP * (packed["start"] + np.arange(n)), flux, error
 
 
 def encode_pdf(pdf):

@@ -39,7 +39,7 @@ VERDICT_COLUMNS = {
 }
 
 #: Classes that the page offers: key, CLASS_PERSON of DR16Q (Lyke et al. 2020, ApJS 250, 8), name. 0 is "not inspected"
-#: in DR16Q; here the column verdict tells that somebody looked and could not say.
+#: in DR16Q; here the column verdict tells that somebody looked and could not decide.
 CLASSES = (
     {"key": "q", "number": 3, "name": "quasar"},
     {"key": "b", "number": 30, "name": "BAL quasar"},

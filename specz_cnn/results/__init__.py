@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TABLE_COLUMNS", "RedshiftResult", "make_table", "table_format", "write_table"]
 
-# Plain numbers such as flags are had without specutils and tables.
+# Plain numbers such as flags need neither specutils nor tables.
 _LAZY = {
     "RedshiftResult": "result",
     "TABLE_COLUMNS": "tables",

@@ -78,7 +78,7 @@ FLAGS = (
         "The redshift is at or beyond the limits the model was trained for.",
         "The redshift lies within 1000 km/s of the edge of the model's range or outside it, or the cross-check places "
         "the object outside. A model with a narrow range (rnet-z2.8-3.0) answers with a redshift near its range "
-        "whatever it is given. ZWARNING has the same bit.",
+        "whatever its input is. ZWARNING has the same bit.",
     ),
     FlagDefinition(
         9,

@@ -45,7 +45,7 @@ LINES = (
 
 
 _REALISATIONS = 16  # of noise, for the error of a maximum
-_CLEAR = 5.0  # S/N of a line whose maximum is worth a number
+_CLEAR = 5.0  # S/N from which on the maximum of a line is given
 _KMS = u.km / u.s
 
 

@@ -181,7 +181,7 @@ class RedshiftResult:
         """
         from specutils import Spectrum
 
-        # Made from itself an uncertainty is copied; it has no copy method.
+        # An uncertainty has no copy method; making one from another copies it.
         uncertainty = spectrum.uncertainty
         return Spectrum(
             flux=spectrum.flux.copy(),

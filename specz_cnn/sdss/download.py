@@ -202,7 +202,7 @@ def _run_jobs(jobs, run, connections, progress):
                 for future in [pool.submit(work) for _ in range(connections)]:
                     future.result()
             finally:
-                run.stop.set()  # on Ctrl-C the other connections end with the chunk that they are at
+                run.stop.set()  # on Ctrl-C the other connections stop after their current chunk
 
 
 def _session():

@@ -496,7 +496,7 @@ def as_specids(ids: Any) -> list[SpecID]:
 def _one(value):
     try:
         if isinstance(value, SpecID | ValueError | TypeError):
-            return value  # an error that somebody else has found
+            return value  # errors found earlier are passed on
         if isinstance(value, bytes):
             value = value.decode()
         if isinstance(value, str | PathLike):

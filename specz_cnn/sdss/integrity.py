@@ -19,7 +19,7 @@ __all__ = ["check_spec_lite"]
 _BLOCK, _CARD = 2880, 80
 _COLUMNS = {"flux", "loglam", "ivar"}
 
-# What is read of headers of hundreds of cards.
+# The keywords that are needed, of headers of hundreds of cards.
 _KEYWORDS = (b"BITPIX", b"NAXIS", b"PCOUNT", b"GCOUNT", b"TTYPE", b"PLATEID", b"MJD ", b"FIBERID")
 
 # No header of a spectrum comes near this; a file that is all header must not be read to its end.

@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 
 __all__ = ["PASSING_STATUS", "backoff", "describe"]
 
-#: HTTP status codes of failures that pass: time-out, rate limit, and servers overloaded or being restarted.
+#: HTTP status codes of temporary failures: time-out, rate limit, and servers overloaded or being restarted.
 PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 # Seconds before the first and between later attempts.

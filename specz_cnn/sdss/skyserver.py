@@ -86,7 +86,7 @@ def run_sql(sql, columns, *, data_release=None):
             if response.status_code == 200 and not _RATE_MESSAGE.search(response.text[:2000]):
                 return _parse(response.text, columns, base)
             problem = (
-                f"SkyServer at {base} is not willing: HTTP status {response.status_code} {response.reason}"
+                f"SkyServer at {base} refused the query: HTTP status {response.status_code} {response.reason}"
             )
             if response.status_code not in (*PASSING_STATUS, 200):
                 raise SDSSError(f"{problem}: {_readable(response.text)}")

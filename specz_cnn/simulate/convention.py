@@ -83,7 +83,7 @@ class Convention:
             zero = torch.from_numpy(np.interp(z.cpu().numpy(), _CENTRES, points)).to(offset)
             offset = torch.where((kind == of_kind) & (without_forest == red), zero, offset)
         moved = torch.exp(torch.log1p(label.double()) - offset) - 1
-        # Where the fit has failed the nominal redshift stays.
+        # Where the fit has failed, the nominal redshift is kept.
         return torch.where((label != z) & (moved > 0), moved, z.double()).to(z.dtype)
 
     def _zero_points(self, library, noise, config, kind, red):

@@ -140,7 +140,7 @@ def start_worker():
 
     # Ctrl-C reaches all processes of a terminal; the main one decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # As many processes as cores, each with one thread, waste nothing on waiting for each other.
+    # As many processes as cores, each with one thread, spend no time waiting for each other.
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     parent = multiprocessing.parent_process()

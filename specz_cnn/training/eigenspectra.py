@@ -34,7 +34,7 @@ _RECIPE = Path(__file__).with_name("eigenspectra.toml")
 _CHUNK = 500
 _LEAST_PIXELS = 200
 _FINE = 8  # places at which the likelihood is known, a shift
-_LEAST_DENSITY = 1e-4  # of a label: those that are hopeless do not pull
+_LEAST_DENSITY = 1e-4  # of a label, so that hopeless ones have no influence
 _KERNEL = torch.exp(-0.5 * (torch.arange(-4, 5) / 1.2) ** 2)
 
 

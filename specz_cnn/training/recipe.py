@@ -34,7 +34,7 @@ __all__ = [
 _TABLES = {"model", "simulation", "training", "real", "start", "validation"}
 _VALIDATION_SEED = 987_654_321
 _SEEDS_APART = 100_000  # of workers
-_MOST_VALIDATION = 4096  # spectra that judge the training as it goes on
+_MOST_VALIDATION = 4096  # spectra by which the training is judged as it goes on
 
 
 @dataclass(frozen=True)

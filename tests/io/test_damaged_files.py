@@ -253,11 +253,11 @@ class TestNoFiles:
         file.chmod(0)
         fitter = Fitter(
             device="cpu"
-        )  # its weights may be where nobody may not look, and so may what it imports
+        )  # the user "nobody" may not be allowed to read the weights, nor the modules to be imported
         fitter.fit([prepare_file(file, fitter.grid)[0]])
         user = os.geteuid()
         if user == 0:
-            os.seteuid(65534)  # root may read everything; nobody may not
+            os.seteuid(65534)  # root may read everything; the user "nobody" may not
         try:
             refused(file, "permission denied")
             columns = fitter.fit([prepare_file(file, fitter.grid)[0]]).columns

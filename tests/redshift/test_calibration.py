@@ -105,7 +105,7 @@ def test_certainty():
 def test_cross_check_enters_the_confidence(sample):
     output, z, is_quasar, _ = sample
     rng = np.random.default_rng(5)
-    # A second opinion that is right nine times in ten, whatever the first says.
+    # A second opinion that is right nine times in ten, independently of the first.
     z_check = np.where(rng.random(z.size) < 0.9, z, 7.0)
     calibration = calibrate(output, z, is_quasar, bins=BINS, z_check=z_check, check="second")
     found = posterior(output, bins=BINS, calibration=calibration)

@@ -216,7 +216,7 @@ def test_one_number(number, models, paths):
     table = fit_redshifts_cnn(paths, model=number, cross_check=models["model"])
     again = fit_redshifts_cnn(paths[::-1], model=number, cross_check=models["model"], batch_size=2)
     assert velocity(again["z"][::-1], table["z"]).max() < 1
-    # The same masks at every call: the Monte-Carlo error is no lottery.
+    # The same masks at every call: the Monte-Carlo error is reproducible.
     np.testing.assert_allclose(again["z_err"][::-1], table["z_err"], rtol=1e-3)
     assert np.all(table["z_err"] > 0)
     # It cannot tell a quasar; the cross-check can.

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from page_codec import decode_spectrum
 
-from specz_cnn.report.encoding import decode_spectrum, encode_pdf, encode_spectrum
+from specz_cnn.report.encoding import encode_pdf, encode_spectrum
 
 
 def lattice_spectrum(n=300, scale=1.0, seed=0):

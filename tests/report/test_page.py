@@ -6,10 +6,10 @@ import re
 import numpy as np
 import pytest
 from astropy.table import Table
+from page_codec import decode_spectrum
 
 from specz_cnn import SpectrumArrays
 from specz_cnn.report import write_inspection_page
-from specz_cnn.report.encoding import decode_spectrum
 
 
 def spectrum(seed=0, n=400, **identity):

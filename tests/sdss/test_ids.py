@@ -121,7 +121,7 @@ def test_specobjids_that_have_lost_digits(value):
 def test_rounded_specobjids_that_happen_to_be_possible():
     rounded = [n for n in (round(SpecID(p, 55181, f, "v5_13_0").specobjid, -4) for p in range(3600, 4600, 7) for f in range(1, 60))
                if n % 1024 == 0]  # fmt: skip
-    # v5_13_2 was published, too: where rounding leads there, nothing tells.
+    # v5_13_2 was published, too: where rounding leads there, it cannot be noticed.
     wrong = [n for n in rounded if n >> 10 & 0x3FFF not in (1300, 1302)]
     assert len(wrong) > 20
     for number in wrong:

@@ -188,7 +188,7 @@ def _is_damaged(path, error):
         with open_spec_lite(path) as hdulist:
             return find_table(hdulist, COADD_COLUMNS) is not None
     except (OSError, EOFError):
-        return True  # what it says about itself as a spec-lite file is what there is to say
+        return True  # a spec-lite file that cannot be read is reported as such
 
 
 def read_spectra(path, *, format=None, unit=()):
