@@ -69,7 +69,8 @@ def main(argv=None):
     args = _make_parser(command).parse_args(argv)
     try:
         status = args.run(args)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by whoever started us
+            sys.stdout.flush()
         return status
     except BrokenPipeError:
         # The reader of our output has gone (`specz-cnn ... | head`): keep Python from complaining about it at exit.
@@ -78,7 +79,7 @@ def main(argv=None):
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return _INTERRUPTED
-    except (UsageError, OSError, ValueError, ImportError, RuntimeError) as error:
+    except (UsageError, OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
         if args.debug:
             raise
         print(f"specz-cnn {args.command}: error: {error}", file=sys.stderr)

@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from specz_cnn.commands import UsageError
+from specz_cnn.commands import UsageError, check_output
 
 __all__ = ["add_arguments", "run"]
 
@@ -76,6 +76,9 @@ def run(args):
         0, or 1 if some files are missing.
     """
     from specz_cnn.sdss import download_spectra
+
+    if args.output is not None:
+        check_output(args.output)
     from specz_cnn.sdss.id_lists import read_ids
 
     names = read_ids(args.ids)

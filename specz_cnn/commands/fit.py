@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from specz_cnn.commands import UsageError
+from specz_cnn.commands import UsageError, check_output
 from specz_cnn.commands.survey import add_survey_arguments, is_survey, listed_paths, run_survey
 
 __all__ = ["add_arguments", "run"]
@@ -121,7 +121,7 @@ def run(args):
             raise UsageError("--example and --sdss write one table, not a directory of parts")
         return run_survey(args, args.paths)
     if args.output:
-        _check_output(args.output)
+        check_output(args.output)
     paths = _paths(args)
 
     from specz_cnn.redshift.fit import fit_redshifts_cnn
@@ -176,21 +176,6 @@ def _rescue(table, output, error):
     table.write(sys.stdout, format="ascii.ecsv")
 
 
-def _check_output(output):
-    """Find out before the work that its result cannot be written."""
-    from specz_cnn.results.tables import table_format
-
-    try:
-        table_format(output)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    directory = Path(output).absolute().parent
-    if not directory.is_dir():
-        raise UsageError(f"no such directory: {directory}")
-    if not os.access(directory, os.W_OK):
-        raise UsageError(f"cannot write into {directory}")
-
-
 def _paths(args):
     """All paths the arguments stand for, as a list."""
     from specz_cnn.io.formats.remote import is_address
@@ -199,6 +184,8 @@ def _paths(args):
     paths = []
     for path in args.paths:
         if path == "-":
+            if sys.stdin is None:
+                raise UsageError("standard input is closed")
             paths += read_list(sys.stdin)
         elif os.path.isfile(path) or os.path.isabs(path):
             paths += [path] if os.path.isfile(path) else iter_paths([path])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from specz_cnn.commands import UsageError
+from specz_cnn.commands import UsageError, check_output
 
 __all__ = ["add_arguments", "run"]
 
@@ -89,6 +89,8 @@ def run(args):
     """
     from specz_cnn.sdss import search_spectra, write_url_list
 
+    if args.output is not None:
+        check_output(args.output)
     question = _question(args)
     if args.sql:
         for payload in search_spectra(**question, get_query_payload=True):

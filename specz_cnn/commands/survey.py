@@ -80,10 +80,22 @@ def listed_paths(args):
     if args.list is not None:
         sources.append(read_list(sys.stdin if args.list == "-" else args.list))
     if args.table is not None:
-        from astropy.table import Table
-
-        sources.append(table_paths(Table.read(args.table), args.root))
+        sources.append(table_paths(_read_table(args.table), args.root))
     return chain.from_iterable(sources) if sources else None
+
+
+def _read_table(path):
+    from astropy.io.registry import IORegistryError
+    from astropy.table import Table
+
+    from specz_cnn.io.csv_tables import read_csv
+
+    if str(path).lower().endswith(".csv"):
+        return read_csv(path)
+    try:
+        return Table.read(path)
+    except IORegistryError:
+        raise UsageError(f"{path}: not a table by its name (.csv, .ecsv, .fits, .parquet, .vot)") from None
 
 
 def run_survey(args, paths=()):

@@ -16,6 +16,7 @@ from astropy.table import Table, vstack
 from astropy.utils.exceptions import AstropyUserWarning
 
 from specz_cnn.evaluate.split import groups_from_positions, split_half
+from specz_cnn.io.csv_tables import read_csv
 from specz_cnn.io.names import parse_file_name
 from specz_cnn.velocity import velocity_difference
 
@@ -191,6 +192,8 @@ def read_table(path: PathLike) -> Table:
     suffix = path.suffix.lower()
     if suffix not in _FORMATS:
         raise ValueError(f"{path}: unknown kind of table; known are {', '.join([*_FORMATS, '.fits'])}")
+    if suffix == ".csv":
+        return read_csv(path)
     return _read_parquet(path) if suffix == ".parquet" else Table.read(path, format=_FORMATS[suffix])
 
 

@@ -192,6 +192,12 @@ def _as_votable(table):
     from astropy.io.votable import from_table
     from astropy.io.votable.tree import Info
 
+    table = table.copy()
+    for name in table.colnames:
+        if table[name].dtype == np.uint64:  # VOTable has signed integers only; text is exact
+            description = table[name].info.description
+            table[name] = np.asarray(table[name]).astype(str)
+            table[name].info.description = description
     document = from_table(table)
     document.resources[0].infos.extend(Info(name=key, value=str(value)) for key, value in table.meta.items())
     return document

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from astropy.table import Table
 
+from specz_cnn.io.csv_tables import read_csv
 from specz_cnn.sdss.ids import iter_specids
 
 __all__ = ["read_ids", "read_table"]
@@ -90,6 +91,8 @@ def read_table(path):
         raise ValueError(f"{path}: tables are read from {', '.join(_TABLES)}")
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
+    if path.suffix.lower() == ".csv":
+        return read_csv(path)
     return _read(path, _TABLES[path.suffix.lower()], path)
 
 

@@ -14,6 +14,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from specz_cnn.io.formats.remote import is_address
 from specz_cnn.io.names import spec_file_name
 
@@ -179,6 +181,8 @@ def table_paths(table: Any, root: PathLike, *, layout: Any = None) -> Iterator[s
     layouts = [layout] if layout else [text for text in LAYOUTS if run2d is not None or "{run2d}" not in text]
     numbers = zip(table[columns["plate"]], table[columns["mjd"]], table[columns[fiber]], strict=True)
     for row, (plate, mjd, fiber_number) in enumerate(numbers):
+        if any(np.ma.is_masked(value) for value in (plate, mjd, fiber_number)):
+            raise ValueError(f"row {row + 1} of the table has no plate, MJD or fibre")
         fields: dict[str, Any] = {"plate": int(plate), "mjd": int(mjd), "fiber": int(fiber_number)}
         fields["name"] = spec_file_name(**fields)
         fields["run2d"] = "" if run2d is None else _text(run2d[row])
