@@ -227,7 +227,10 @@ def test_packaged_models_load():
     for name in list_models():
         network = load_model(name)
         assert network.info.name == name
-        assert network.grid.to_dict() == GRID
+        # QuasarNET's pixels are its own.
+        assert network.grid.to_dict() == (
+            {"start": 35564, "factor": 10, "n_pixels": 443} if name == "quasarnet" else GRID
+        )
         assert registry.resolve_model(name)[0].stat().st_size < 32e6
 
 
