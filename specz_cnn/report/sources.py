@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from specz_cnn.io import read_arrays
+from specz_cnn.io.formats import read_any
 from specz_cnn.io.names import spec_file_name
 
 __all__ = ["SpectrumFinder", "read_rows"]
@@ -91,7 +92,9 @@ def read_rows(table, finder, *, fitter=None, on_error=None, progress=None):
     names = [name for name in ("file", "plate", "mjd", "fiber") if name in table.colnames]
     for first in range(0, len(table), _BATCH):
         rows = range(first, min(first + _BATCH, len(table)))
-        spectra = [_read(row, _identity(table, names, row), finder, on_error) for row in rows]
+        spectra = [
+            _read(row, _identity(table, names, row), _id(table, row), finder, on_error) for row in rows
+        ]
         pdfs = [None] * len(rows) if fitter is None else _probabilities(fitter, spectra)
         yield from zip(spectra, pdfs, strict=True)
         if progress is not None:
@@ -106,12 +109,28 @@ def _identity(table, names, row):
     return {name: str(value) if name == "file" else int(value) for name, value in known.items()}
 
 
-def _read(row, identity, finder, on_error):
+def _id(table, row):
+    """The survey's name of a spectrum, which tells the spectra of one file apart."""
+    value = table["id"][row] if "id" in table.colnames else ""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+@lru_cache(maxsize=1)
+def _spectra(path, changed):
+    """All spectra of a file; rows of one file follow each other."""
+    return read_any(path)
+
+
+def _read(row, identity, name, finder, on_error):
     path = finder.find(**identity)
     try:
         if path is None:
             raise FileNotFoundError(f"no file for {identity.get('file') or identity}")
-        return read_arrays(path)
+        spectra = _spectra(path, path.stat().st_mtime_ns)
+        found = next((one for one in spectra if one.id == name), None if len(spectra) > 1 else spectra[0])
+        if found is None:
+            raise ValueError(f"{path}: no spectrum {name!r} in this file")
+        return found
     except (OSError, ValueError) as error:
         if on_error is not None:
             on_error(row, str(error))

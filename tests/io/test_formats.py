@@ -504,3 +504,11 @@ def test_real_stars_of_lamost_are_flagged(real_files):
     table = fit_redshifts_cnn(sorted(real_files.glob("lamost*")), device="cpu")
     assert len(table) == 3 and (table["flags"] != 0).all() and (table["error"] == "").all()
     assert (table["class_pipe"] == "STAR").all() and (table["id"] == ["103232", "205163", "360416217"]).all()
+
+
+def test_rows_of_one_file_are_told_apart_on_the_page(table, directory):
+    from specz_cnn.report.sources import SpectrumFinder, read_rows
+
+    rows = [i for i, row in enumerate(table) if row["file"].endswith("coadd-main-dark-1.fits")]
+    spectra = [spectrum for spectrum, _ in read_rows(table[rows], SpectrumFinder())]
+    assert [spectrum.id for spectrum in spectra] == list(table["id"][rows])
