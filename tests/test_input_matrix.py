@@ -409,6 +409,23 @@ def test_odd_numbers_in_meta_cost_nothing(name, value):
     assert (np.abs(table["z"] - Z) < 0.01).all() and (table["error"] == "").all()
 
 
+def test_tables_are_refused_by_name():
+    from astropy.table import Table
+
+    class DataFrame(dict):
+        iloc = None
+
+    for table in (Table({"file": ["a.fits"]}), DataFrame(file=["a.fits"])):
+        with pytest.raises(TypeError, match="not a (Table|DataFrame)"):
+            fit_redshifts_cnn(table)
+
+
+@pytest.mark.parametrize("stream", [None, io.TextIOBase(), object()], ids=["none", "plain", "logger"])
+def test_any_standard_error(monkeypatch, stream):
+    monkeypatch.setattr("sys.stderr", stream)
+    assert len(fit_redshifts_cnn([make_spectrum()], device="cpu")) == 1
+
+
 def test_collections_as_specutils_makes_them():
     spectra = [
         Spectrum(

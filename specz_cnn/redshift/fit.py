@@ -179,10 +179,15 @@ def fit_redshifts_cnn(
     elif isinstance(spectra, HDUList | IOBase | bytes | Mapping) or not isinstance(spectra, Iterable):
         # Some of these are iterable: HDUs, lines, bytes and keys are no spectra.
         raise TypeError(f"fit_redshifts_cnn takes spectra or paths, not {_kind(spectra)}; {_READ_FIRST}")
+    elif hasattr(spectra, "colnames") or hasattr(spectra, "iloc"):
+        # Iterating over a DataFrame gives the names of its columns.
+        raise TypeError(
+            f"fit_redshifts_cnn takes spectra or paths, not {_kind(spectra)}; give its column of paths"
+        )
     options = ReadOptions(format=format, unit=unit, air=air)
     fitter = Fitter(model, cross_check, device, measure=measure, convention=convention)
     total = len(spectra) if isinstance(spectra, Sized) else None
-    hidden = not sys.stderr.isatty() if progress is None else not progress
+    hidden = not _is_terminal(sys.stderr) if progress is None else not progress
     columns: dict[str, list[Any]] = {name: [] for name, *_ in TABLE_COLUMNS}
     notes: Counter[str] = Counter()
     with tqdm(total=total, disable=hidden, unit="spectra", file=sys.stderr) as bar:
@@ -208,6 +213,12 @@ def _one_spectrum(spectrum, options):
         return arrays_from_spectrum(spectrum, air=options.air)
     other = _READ_FIRST if isinstance(spectrum, HDUList | IOBase) else "see fit_redshifts_cnn"
     raise TypeError(f"fit_redshift_cnn takes one spectrum or path, not {_kind(spectrum)}; {other}")
+
+
+def _is_terminal(stream):
+    """Whether a stream is a terminal; there may be none, or one that cannot be asked (a logger)."""
+    isatty = getattr(stream, "isatty", None)
+    return bool(isatty and isatty())
 
 
 def _kind(spectrum):
