@@ -2,7 +2,7 @@
 
 24 convolutions in eight residual units, no pooling; what is left is a spectrum again, and three dense layers make the
 redshift of it.  The original reads SDSS's own 4618 pixels: 29 billion multiplications a spectrum.  Its two long filters
-are applied through the FFT here, with equal results, which takes a fortieth of that.
+are applied through the FFT here, with equal results, in far fewer.
 
 `FNet` is the published network.  `FNetCoarse` is not: the same blocks on pixels four times as wide, with kernels a
 quarter as long, so that it can be trained without a GPU.
