@@ -6,6 +6,7 @@ Everything else, the networks (torch), access to SDSS (astroquery), figures (mat
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -113,3 +114,6 @@ def __dir__():
 when_imported(
     "specutils", ["specz_cnn.io.spec_lite", "specz_cnn.io.formats.registration", "specz_cnn.io.writer"]
 )
+
+# A program that does not care about our messages does not see them (the advice to libraries in the documentation of logging).
+logging.getLogger(__name__).addHandler(logging.NullHandler())

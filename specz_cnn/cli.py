@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
+from contextlib import ExitStack
 from importlib import import_module
 
-from specz_cnn.commands import UsageError
+from specz_cnn.commands import FAILED, INTERRUPTED, OK, USAGE, UsageError
+from specz_cnn.commands.logs import add_log_options, logging_to
 from specz_cnn.version import __version__
 
 __all__ = ["COMMANDS", "main"]
@@ -29,16 +32,31 @@ COMMANDS = {
     "calibrate": "fit the calibration of a network to labelled spectra",
 }
 
-_OK, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
+_EPILOG = """\
+specz-cnn COMMAND --help explains a command.
+
+exit status:
+  0  all is well
+  1  nothing could be measured or found, or an error
+  2  wrong usage, or a path that does not exist; nothing was done
+  3  some spectra failed; the others are in the output
+"""
+
+_MESSAGES = {"quiet": False, "verbose": False, "log_file": None, "debug": False}
+
+_log = logging.getLogger(__name__)
 
 
 def _make_parser(command):
     """Parser of the whole command line, with the arguments of one command (importing the others would cost seconds)."""
     parser = argparse.ArgumentParser(
-        prog="specz-cnn", description="Redshifts of quasar spectra with convolutional neural networks."
+        prog="specz-cnn",
+        description="Redshifts of quasar spectra with convolutional neural networks.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"specz-cnn {__version__}")
-    parser.add_argument("--debug", action="store_true", help="show the full traceback of an error")
+    add_log_options(parser)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         subparser = subparsers.add_parser(
@@ -47,6 +65,7 @@ def _make_parser(command):
         if name == command:
             module = import_module(f"specz_cnn.commands.{name}")
             module.add_arguments(subparser)
+            add_log_options(subparser)
             subparser.set_defaults(run=module.run)
     return parser
 
@@ -62,28 +81,50 @@ def main(argv=None):
     Returns
     -------
     int
-        Exit status: 0, 1 (some rows failed, or an error) or 2 (usage).
+        Exit status: 0, 1 (nothing could be measured, or an error), 2 (usage), 3 (some rows failed), or 130 after
+        Ctrl-C.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
-    command = next((word for word in argv if not word.startswith("-")), None)
-    args = _make_parser(command).parse_args(argv)
+    args = _make_parser(_command_of(argv)).parse_args(argv)
+    for name, value in _MESSAGES.items():
+        vars(args).setdefault(name, value)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(logging_to(quiet=args.quiet, verbose=args.verbose, log_file=args.log_file))
+        except OSError as error:
+            print(f"specz-cnn {args.command}: error: {error}", file=sys.stderr)
+            return USAGE
+        return _run(args, argv)
+
+
+def _command_of(argv):
+    """The first word that is no option, nor the value of one."""
+    words = [word for previous, word in zip(["", *argv], argv, strict=False) if previous != "--log-file"]
+    return next((word for word in words if not word.startswith("-")), None)
+
+
+def _run(args, argv):
+    """Run a command whose messages are seen to; its exit status."""
+    _log.debug("specz-cnn %s: %s", __version__, " ".join(argv))
     try:
         status = args.run(args)
         if sys.stdout is not None:  # closed by whoever started us
             sys.stdout.flush()
+        _log.debug("exit status %s", status)
         return status
     except BrokenPipeError:
         # The reader of our output has gone (`specz-cnn ... | head`): keep Python from complaining about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _OK
+        return OK
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return _INTERRUPTED
+        return INTERRUPTED
     except (UsageError, OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
         if args.debug:
             raise
+        _log.debug("%s", error, exc_info=True)
         print(f"specz-cnn {args.command}: error: {error}", file=sys.stderr)
-        return _USAGE if isinstance(error, UsageError) else _FAILED
+        return USAGE if isinstance(error, UsageError) else FAILED
 
 
 if __name__ == "__main__":

@@ -1,37 +1,69 @@
 """The subcommands of ``specz-cnn``, one module each.
 
-A module offers ``add_arguments(parser)`` and ``run(args)``, which returns the exit status: 0, or 1 if some rows
-failed.  It is imported only when its command is asked for.
+A module offers ``add_arguments(parser)`` and ``run(args)``, which returns an exit status.  It is imported only when its
+command is asked for.  What a command has to say, apart from its result on standard output, goes through `logging`
+(``specz_cnn.commands.*``), which the command line shows on standard error.
 """
 
 from __future__ import annotations
 
-__all__ = ["UsageError", "check_output"]
+import glob
+import os
+
+__all__ = [
+    "FAILED",
+    "INTERRUPTED",
+    "OK",
+    "PARTLY",
+    "USAGE",
+    "UsageError",
+    "existing",
+    "hide_progress",
+    "status_of",
+]
+
+#: Exit statuses: all is well; nothing could be done, or a crash; the command line makes no sense; some rows failed.
+OK, FAILED, USAGE, PARTLY, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 class UsageError(Exception):
     """The command line asks for something that makes no sense; its message is shown and the exit status is 2."""
 
 
-def check_output(output):
-    """Find out before the work that its result cannot be written.
+def existing(path, *, pattern=False):
+    """A path that a user has named, or an error before any work is done.
+
+    Parameters
+    ----------
+    path : path-like
+    pattern : bool, optional
+        Whether it may be a pattern such as ``spectra/*.fits``, for which there must be a file.
+
+    Returns
+    -------
+    path-like
+        As given.
 
     Raises
     ------
     UsageError
-        If there is no such kind of table or directory, or it must not be written to.
+        If nothing is there.
     """
-    import os
-    from pathlib import Path
+    if not os.path.exists(os.path.expanduser(path)):
+        if not (pattern and glob.has_magic(os.fspath(path))):
+            raise UsageError(f"no such file or directory: {path}")
+        if not any(glob.iglob(os.path.expanduser(path), recursive=True)):
+            raise UsageError(f"no files match: {path}")
+    return path
 
-    from specz_cnn.results.tables import table_format
 
-    try:
-        table_format(output)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    directory = Path(output).absolute().parent
-    if not directory.is_dir():
-        raise UsageError(f"no such directory: {directory}")
-    if not os.access(directory, os.W_OK):
-        raise UsageError(f"cannot write into {directory}")
+def hide_progress(args):
+    """``disable`` of a tqdm bar: shown on a terminal, unless the user wants quiet."""
+    return True if args.quiet else None
+
+
+def status_of(n_failed, n):
+    """Exit status of a command of which so many of so many rows failed."""
+    if not n_failed:
+        return OK
+    return PARTLY if n_failed < n else FAILED

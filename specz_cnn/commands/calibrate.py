@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
 from pathlib import Path
 
 from specz_cnn.commands import UsageError
 
 __all__ = ["add_arguments", "run"]
+
+_log = logging.getLogger(__name__)
 
 _EPILOG = """\
 DATA is DIRECTORY[:WEIGHT[:PRECISION]], a directory of shards, as written by `specz-cnn simulate --format shards` or for
@@ -78,7 +80,7 @@ def run(args):
     for key, value in report.items():
         print(f"{key:>16} {value if value is None or isinstance(value, int) else format(value, '.4g')}")
     if args.package:
-        print(package_model(args.output), file=sys.stderr)
+        _log.info("%s", package_model(args.output))
     return 0
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections import Counter
 from pathlib import Path
 
-from specz_cnn.commands import UsageError, check_output
+from specz_cnn.commands import OK, UsageError, status_of
+from specz_cnn.commands.output import check_output, write_output
 
 __all__ = ["add_arguments", "run"]
 
@@ -22,6 +23,8 @@ The same command again fetches only what is missing.
 
 # Reasons of failures that are shown.
 _SHOWN = 5
+
+_log = logging.getLogger(__name__)
 
 
 def add_arguments(parser):
@@ -47,7 +50,9 @@ def add_arguments(parser):
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="table of what became of each spectrum"
     )
-    parser.add_argument("--overwrite", action="store_true", help="fetch files that are there, too")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="fetch files that are there, too, and replace FILE"
+    )
     parser.add_argument("--connections", type=int, metavar="N", help="parallel connections")
     parser.add_argument(
         "--retries", type=int, metavar="N", help="further attempts after a failure that may pass"
@@ -73,12 +78,9 @@ def run(args):
     Returns
     -------
     int
-        0, or 1 if some files are missing.
+        0, 3 if some files are missing, 1 if all are.
     """
     from specz_cnn.sdss import download_spectra
-
-    if args.output is not None:
-        check_output(args.output)
     from specz_cnn.sdss.id_lists import read_ids
 
     names = read_ids(args.ids)
@@ -86,6 +88,8 @@ def run(args):
         return _write_list(names, args)
     if args.connections is not None and args.connections < 1:
         raise UsageError(f"--connections must be at least 1, not {args.connections}")
+    if args.output is not None:
+        check_output(args.output, ("plate", "mjd", "fiber", "status", "path"), overwrite=args.overwrite)
     table = download_spectra(
         names,
         args.directory,
@@ -94,13 +98,12 @@ def run(args):
         connections=args.connections,
         retries=args.retries,
         timeout=args.timeout,
+        progress=False if args.quiet else None,
     )
     _report(table, args.directory)
     if args.output is not None:
-        from specz_cnn.results.tables import write_table
-
-        write_table(table, args.output)
-    return 0 if {*table["status"].tolist()} <= {"ok", "present"} else 1
+        write_output(table, args.output)
+    return status_of(sum(status not in ("ok", "present") for status in table["status"]), len(table))
 
 
 def _write_list(names, args):
@@ -111,20 +114,21 @@ def _write_list(names, args):
         command = f"wget -c -x -nH --cut-dirs=1 -i {args.url_list}"
     else:
         command = write_rsync_list(names, args.rsync_list, data_release=args.data_release)
-    print(f"{len(names)} spectra listed; fetch them with\n  {command}", file=sys.stderr)
-    return 0
+    _log.info("%d spectra listed; fetch them with\n  %s", len(names), command)
+    return OK
 
 
 def _report(table, directory):
     counts = Counter(table["status"].tolist())
-    print(
-        f"{counts['ok']} fetched, {counts['present']} there already, {counts['missing']} not in the archive, "
-        f"{counts['failed']} failed; {directory}",
-        file=sys.stderr,
+    _log.info(
+        "%d fetched, %d there already, %d not in the archive, %d failed; %s",
+        *(counts[status] for status in ("ok", "present", "missing", "failed")),
+        directory,
     )
     bad = table[table["error"] != ""]
-    for row in bad[:_SHOWN]:
+    for number, row in enumerate(bad):
         name = f"{row['plate']}-{row['mjd']}-{row['fiber']}: " if row["plate"] > 0 else ""
-        print(f"  {name}{row['error']}", file=sys.stderr)
+        # All of them are in the log file, if there is one.
+        _log.log(logging.WARNING if number < _SHOWN else logging.DEBUG, "%s%s", name, row["error"])
     if len(bad) > _SHOWN:
-        print(f"  ... and {len(bad) - _SHOWN} more", file=sys.stderr)
+        _log.warning("... and %d more", len(bad) - _SHOWN)

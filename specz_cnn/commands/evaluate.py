@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from pathlib import Path
 
-from specz_cnn.commands import UsageError
+from specz_cnn.commands import UsageError, existing
 
 __all__ = ["add_arguments", "run"]
+
+_log = logging.getLogger(__name__)
 
 _EPILOG = """\
 examples:
@@ -37,6 +39,11 @@ def add_arguments(parser):
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="write the text, tables and figures here"
+    )
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="print all figures of merit, by redshift and S/N, and the outliers",
     )
     parser.add_argument(
         "--split",
@@ -88,21 +95,22 @@ def run(args):
 
     where = _conditions(args.where)
     for path in (args.results, args.labels):
-        if not path.exists():
-            raise UsageError(f"no such file: {path}")
+        existing(path)
     labels = read_labels(args.labels, truth=args.truth, where=where)
     matched = match_results(args.results, labels)
     if unlabelled := matched.meta["results_without_label"]:
-        print(f"{unlabelled} results have no label", file=sys.stderr)
+        _log.info("%d results have no label", unlabelled)
     if missing := matched.meta["labels_without_result"]:
-        print(f"{missing} labels have no result", file=sys.stderr)
+        _log.info("%d labels have no result", missing)
     half = None if args.split == "all" else args.split
     evaluation = evaluate(matched, half=half, min_trust=args.min_trust, each_spectrum=args.each_spectrum)
-    print(evaluation.report())
+    print(evaluation.report() if args.full else evaluation.summary())
     if args.output is not None:
         suffix = "png" if args.figures == "none" else args.figures
         paths = evaluation.write(args.output, figures=args.figures != "none", suffix=suffix)
-        print(f"wrote {len(paths)} files into {args.output}", file=sys.stderr)
+        _log.info("wrote %d files into %s; begin with summary.txt", len(paths), args.output)
+    elif not args.full:
+        _log.info("--full says more; -o DIR writes all tables and figures")
     return 0
 
 

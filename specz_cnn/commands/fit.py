@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
 from pathlib import Path
 
-from specz_cnn.commands import UsageError, check_output
+from specz_cnn.commands import FAILED, UsageError, existing, status_of
+from specz_cnn.commands.output import STDOUT_FORMATS, add_overwrite, check_output, write_output
 from specz_cnn.commands.survey import add_survey_arguments, is_survey, listed_paths, run_survey
 
 __all__ = ["add_arguments", "run"]
+
+_log = logging.getLogger(__name__)
+
+# Files that are worth the seconds that further processes need to start.
+_MANY = 500
+# Columns by which a table of results is known.
+_COLUMNS = ("z", "z_err", "confidence", "p_qso", "flags")
 
 _EPILOG = """\
 examples:
@@ -19,6 +28,7 @@ examples:
   specz-cnn fit spectra/ more/spec-*.fits -o z.ecsv
   find /data -name 'spec-*.fits' | specz-cnn fit - -o z.fits
   specz-cnn fit coadd-main-dark-9968.fits spectrum.csv --air -o z.ecsv
+  specz-cnn fit spectra/ -o - --output-format jsonl | jq .z
   specz-cnn fit --sdss 3586-55181-76 4037498043582664704
 """
 
@@ -50,8 +60,15 @@ def add_arguments(parser):
         "-o",
         "--output",
         metavar="FILE",
-        help="table to write: .ecsv .fits .csv .parquet .vot; a directory: parts",
+        help="table to write: .ecsv .fits .csv .parquet .vot .json .jsonl; DIRECTORY/: parts; -: standard output",
     )
+    parser.add_argument(
+        "--output-format",
+        choices=STDOUT_FORMATS,
+        metavar="NAME",
+        help="of -o -: ecsv (default), csv, json, or jsonl, one line a spectrum",
+    )
+    add_overwrite(parser)
     parser.add_argument("--model", help="packaged model or weights file (default: the setting default_model)")
     parser.add_argument(
         "--cross-check",
@@ -82,7 +99,7 @@ def add_arguments(parser):
         "--workers",
         type=int,
         metavar="N",
-        help="processes that read files (default: none, or chosen for a survey)",
+        help=f"processes, of one core each; 0 for none (default: all cores for {_MANY} files and more)",
     )
     files = parser.add_argument_group("files of other origin", "what a file does not say itself")
     files.add_argument(
@@ -114,66 +131,70 @@ def run(args):
     Returns
     -------
     int
-        0, or 1 if some spectra could not be measured.
+        0, 3 if some spectra could not be measured, 1 if none could.
     """
+    for path in args.paths:
+        if path != "-" and "://" not in path:  # addresses are fetched
+            existing(path, pattern=True)
     if is_survey(args):
         if args.example or args.sdss:
             raise UsageError("--example and --sdss write one table, not a directory of parts")
         return run_survey(args, args.paths)
+    if args.output_format is not None and args.output != "-":
+        raise UsageError("--output-format is for -o -; of a file, the ending says it")
     if args.output:
-        check_output(args.output)
-    paths = _paths(args)
-
-    from specz_cnn.redshift.fit import fit_redshifts_cnn
-    from specz_cnn.results.tables import write_table
-
-    options = {"batch_size": args.batch_size} if args.batch_size is not None else {}
-    table = fit_redshifts_cnn(
-        paths,
-        model=args.model,
-        cross_check=args.cross_check,
-        device=args.device,
-        n_workers=args.workers or 0,
-        measure=args.measure,
-        convention=args.convention,
-        format=args.format,
-        unit=args.unit,
-        air=args.air,
-        **options,
-    )
+        check_output(args.output, _COLUMNS, overwrite=args.overwrite)
+    table = _measure(_paths(args), args)
     written = True
     if args.output:
         try:
-            write_table(table, args.output)
-            print(f"{len(table)} rows in {args.output}", file=sys.stderr)
+            write_output(table, args.output, format=args.output_format)
         except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                raise
             written = False
             _rescue(table, args.output, error)
     else:
         _show(table)
     failed = sum(error != "" for error in table["error"])
     if failed:
-        print(
-            f"{failed} of {len(table)} spectra could not be measured; see the column error", file=sys.stderr
+        where = (
+            f"; see the column error of {args.output}" if args.output not in (None, "-") and written else ""
         )
-    return 1 if failed or not written else 0
+        _log.warning("%d of %d spectra could not be measured%s", failed, len(table), where)
+    return status_of(failed, len(table)) if written else FAILED
+
+
+def _measure(paths, args):
+    """The table of results; many files are measured by all cores."""
+    options = {"batch_size": args.batch_size} if args.batch_size is not None else {}
+    options |= {"model": args.model, "cross_check": args.cross_check, "device": args.device}
+    options |= {"measure": args.measure, "convention": args.convention, "unit": args.unit, "air": args.air}
+    options["progress"] = False if args.quiet else None
+    if args.workers is None and len(paths) < _MANY:
+        from specz_cnn.redshift.fit import fit_redshifts_cnn
+
+        return fit_redshifts_cnn(paths, format=args.format, **options)
+    from specz_cnn.survey import fit_files
+
+    return fit_files(paths, n_workers=args.workers, input_format=args.format, **options)
 
 
 def _rescue(table, output, error):
     """The output cannot be written after all (the disk is full, for example): save the work elsewhere."""
     from specz_cnn.results.tables import write_table
 
-    print(f"cannot write {output}: {error}", file=sys.stderr)
+    _log.error("cannot write %s: %s", output, error)
     for directory in (os.getcwd(), tempfile.gettempdir()):
         path = Path(directory) / f"rescued-{os.getpid()}-{Path(output).name}"
         try:
             write_table(table, path)
         except OSError:
             continue
-        print(f"{len(table)} rows in {path} instead", file=sys.stderr)
+        _log.warning("%d rows in %s instead", len(table), path)
         return
-    print(f"{len(table)} rows on standard output instead", file=sys.stderr)
-    table.write(sys.stdout, format="ascii.ecsv")
+    _log.warning("%d rows on standard output instead", len(table))
+    write_output(table, "-")
 
 
 def _paths(args):
@@ -197,10 +218,7 @@ def _paths(args):
     if args.example:
         from specz_cnn.example import example_path
 
-        print(
-            "The example is a simulated spectrum; its true redshift is in its header (Z_TRUE).",
-            file=sys.stderr,
-        )
+        _log.info("The example is a simulated spectrum; its true redshift is in its header (Z_TRUE).")
         paths.append(example_path())
     if args.sdss:
         paths += _download(args.sdss)
@@ -221,7 +239,7 @@ def _download(words):
     table = download_spectra(ids, cache_directory())
     for row in table:
         if row["error"]:
-            print(f"{row['plate']}-{row['mjd']}-{row['fiber']}: {row['error']}", file=sys.stderr)
+            _log.warning("%s-%s-%s: %s", row["plate"], row["mjd"], row["fiber"], row["error"])
     # A spectrum that could not be fetched becomes a row with an error, like any unreadable file.
     return [str(row["path"]) for row in table]
 
@@ -240,4 +258,4 @@ def _show(table):
     print("\n".join(shown.pformat(max_lines=-1, max_width=-1, show_unit=False)))
     for path, error in zip(table["file"], table["error"], strict=True):
         if error:
-            print(f"{path}: {error}", file=sys.stderr)
+            _log.warning("%s: %s", path, error)

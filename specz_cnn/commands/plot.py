@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from contextlib import nullcontext
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
-from specz_cnn.commands import UsageError
+from specz_cnn.commands import UsageError, existing, hide_progress, status_of
+from specz_cnn.commands.parallel import in_processes
 
 __all__ = ["add_arguments", "run"]
+
+_log = logging.getLogger(__name__)
+
+# Pictures that are worth the seconds that further processes need to start.
+_MANY = 12
 
 _EPILOG = """\
 examples:
@@ -47,6 +55,9 @@ def add_arguments(parser):
     )
     parser.add_argument("--model", metavar="NAME", help="network that measures (default: the configured one)")
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help=f"processes (default: all cores for {_MANY} files and more)"
+    )
     parser.add_argument("--dark", action="store_true", help="light lines on a dark ground")
     parser.add_argument(
         "--smooth",
@@ -86,17 +97,18 @@ def run(args):
     Returns
     -------
     int
-        0, or 1 if a spectrum could not be read or measured.
+        0, 3 if a spectrum could not be read or measured, 1 if none could.
 
     Raises
     ------
     UsageError
         If the output cannot hold the pictures.
     """
-    targets = _targets(args)
-    from specz_cnn.redshift.fit import fit_redshift_cnn
-    from specz_cnn.results.plotting import detached_figure, plot_result
+    from tqdm import tqdm
 
+    for file in args.files:
+        existing(file)
+    targets = _targets(args)
     options = {
         "dark": args.dark,
         "smooth": args.smooth,
@@ -104,18 +116,68 @@ def run(args):
         "second": not args.no_second,
         "wavelength_range": args.range,
     }
+    work = _Work(options, args.model, args.device, args.dpi)
     failed = 0
-    with _writer(args, targets) as save:
-        for file in args.files:
-            try:
-                result = fit_redshift_cnn(file, model=args.model, device=args.device)
-            except (OSError, ValueError) as error:
-                print(f"{file}: {error}", file=sys.stderr)
+    bar = tqdm(total=len(args.files), unit="picture", disable=hide_progress(args), file=sys.stderr)
+    with bar, closing(_draw_all(args, targets, work)) as errors:
+        for file, error in zip(args.files, errors, strict=True):
+            if error:
+                _log.warning("%s: %s", file, error)
                 failed += 1
-                continue
-            save(file, plot_result(result, figure=detached_figure(), **options))
-    print(f"wrote {len(args.files) - failed} of {len(args.files)} pictures to {args.output}", file=sys.stderr)
-    return 1 if failed else 0
+            bar.update()
+    _log.info("wrote %d of %d pictures to %s", len(args.files) - failed, len(args.files), args.output)
+    return status_of(failed, len(args.files))
+
+
+def _draw_all(args, targets, work):
+    """Draw each file; yields what went wrong, or nothing."""
+    if targets is None:  # the pages of one file must come from one process
+        from specz_cnn.results.plotting import many_pages
+
+        with many_pages(args.output) as save:
+            for file in args.files:
+                yield work.draw(file, save)
+        return
+    from specz_cnn.survey.executors import available_cores
+
+    n_workers = available_cores() if args.workers is None else args.workers
+    if len(args.files) < _MANY and args.workers is None:
+        n_workers = 1
+    yield from in_processes(
+        work,
+        ((file, targets[file]) for file in args.files),
+        min(n_workers, len(args.files)),
+        preload=["specz_cnn.redshift.fit", "matplotlib.figure", "matplotlib.backends.backend_agg"],
+    )
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Measures and draws one spectrum; small, so that processes can be sent it."""
+
+    options: dict
+    model: str | None
+    device: str | None
+    dpi: float
+
+    def __call__(self, task):
+        """Draw the picture of a file; returns what went wrong, or an empty text."""
+        from specz_cnn.results.plotting import save_figure
+
+        file, target = task
+        return self.draw(file, lambda _, figure: save_figure(figure, target, dpi=self.dpi))
+
+    def draw(self, file, save):
+        """Draw a file, and give it with its figure to ``save``."""
+        from specz_cnn.redshift.fit import fit_redshift_cnn
+        from specz_cnn.results.plotting import detached_figure, plot_result
+
+        try:
+            result = fit_redshift_cnn(file, model=self.model, device=self.device)
+        except (OSError, ValueError) as error:
+            return str(error)
+        save(file, plot_result(result, figure=detached_figure(), **self.options))
+        return ""
 
 
 def _targets(args):
@@ -141,12 +203,3 @@ def _names(files, directory, suffix):
         number = f"-{taken[stem]}" if taken[stem] > 1 else ""
         targets[file] = directory / f"{stem}{number}.{suffix}"
     return targets
-
-
-def _writer(args, targets):
-    """A context whose value saves the picture of a file."""
-    from specz_cnn.results.plotting import many_pages, save_figure
-
-    if targets is None:
-        return many_pages(args.output)
-    return nullcontext(lambda file, figure: save_figure(figure, targets[file], dpi=args.dpi))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
-from specz_cnn.commands import UsageError, check_output
+from specz_cnn.commands import FAILED, OK, UsageError, existing
+from specz_cnn.commands.output import add_overwrite, check_output, write_output
 
 __all__ = ["add_arguments", "run"]
+
+_log = logging.getLogger(__name__)
 
 _EPILOG = """\
 examples:
@@ -71,8 +75,12 @@ def add_arguments(parser):
         "--url-list", type=Path, metavar="FILE", help="write the URLs of the files, for wget -i"
     )
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="table (.ecsv, .csv, .fits, .parquet, .vot)"
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="table (.ecsv, .csv, .fits, .parquet, .vot, .json); - for standard output",
     )
+    add_overwrite(parser)
 
 
 def run(args):
@@ -96,13 +104,17 @@ def run(args):
         for payload in search_spectra(**question, get_query_payload=True):
             print(payload["cmd"].strip())
         return 0
+    if args.output is not None:
+        check_output(args.output, ("plate", "mjd", "fiber", "run2d", "z_pipe"), overwrite=args.overwrite)
+    if args.positions is not None:
+        existing(args.positions)
     table = search_spectra(**question)
     _report(table)
     if args.url_list is not None:
         write_url_list(table, args.url_list, data_release=args.data_release)
-        print(f"{len(table)} URLs in {args.url_list}", file=sys.stderr)
+        _log.info("%d URLs in %s", len(table), args.url_list)
     _show(table, args.output)
-    return 0 if len(table) else 1
+    return OK if len(table) else FAILED
 
 
 def _question(args):
@@ -174,29 +186,27 @@ def _ids(words):
 
 
 def _report(table):
-    """What was found, on standard error."""
+    """What was found, as messages."""
     release = table.meta["data_release"]
     if not len(table):
-        print(f"no spectrum of SDSS DR{release} matches", file=sys.stderr)
+        _log.warning("no spectrum of SDSS DR%s matches", release)
         return
-    print(f"spectra of SDSS DR{release} that match: {len(table)}", file=sys.stderr)
+    _log.info("spectra of SDSS DR%s that match: %d", release, len(table))
     if table.meta["truncated"]:
-        print("there are more: --max-rows cuts them off", file=sys.stderr)
+        _log.warning("there are more: --max-rows cuts them off")
     unmatched = table.meta["unmatched"]
     if unmatched:
         listed = ", ".join(str(number) for number in unmatched[:10]) + (
             ", ..." if len(unmatched) > 10 else ""
         )
-        print(f"no match for inputs (counted from 0): {listed}", file=sys.stderr)
+        _log.warning("no match for inputs (counted from 0): %s", listed)
 
 
 def _show(table, output):
     table = table.copy()
     table.meta = {name: table.meta[name] for name in ("data_release", "skyserver", "sql")}
     if output is not None:
-        from specz_cnn.results.tables import write_table
-
-        write_table(table, output)
+        write_output(table, output)
     elif not sys.stdout.isatty():
         table.write(sys.stdout, format="ascii.ecsv")
     elif len(table):

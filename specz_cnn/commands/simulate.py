@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
+
+from specz_cnn.commands import existing, hide_progress
+
+_log = logging.getLogger(__name__)
 
 
 def add_arguments(parser):
@@ -41,6 +46,7 @@ def run(args):
     from specz_cnn.simulate import SimulationConfig
     from specz_cnn.training.recipe import build_simulator, read_recipe
 
+    existing(args.data)
     settings = {"z_min": args.z_min, "z_max": args.z_max, "dr16_fraction": args.dr16_fraction}
     if args.quasars_only:
         settings["class_weights"] = (1.0, 0.0, 0.0, 0.0)
@@ -52,14 +58,14 @@ def run(args):
     simulator = build_simulator(args.data, grid=grid, config=config, device=args.device)
     write = _write_files if files else _write_shards
     write(simulator, args)
-    print(f"{args.n} simulated spectra in {args.output}", file=sys.stderr)
+    _log.info("%d simulated spectra in %s", args.n, args.output)
     return 0
 
 
 def _batches(simulator, args, size=1024):
     from tqdm import tqdm
 
-    with tqdm(total=args.n, unit="spectrum", disable=None, file=sys.stderr) as bar:
+    with tqdm(total=args.n, unit="spectrum", disable=hide_progress(args), file=sys.stderr) as bar:
         for number, first in enumerate(range(0, args.n, size)):
             batch = simulator.draw(min(size, args.n - first), args.seed * 1_000_003 + number)
             yield first, batch

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from contextlib import contextmanager, nullcontext
 from itertools import chain
 
-from specz_cnn.commands import UsageError
+from specz_cnn.commands import INTERRUPTED, UsageError, existing, status_of
 
 __all__ = ["add_survey_arguments", "is_survey", "listed_paths", "run_survey"]
 
-_INTERRUPTED = 130
+_log = logging.getLogger(__name__)
+
+_PART_FORMATS = ("parquet", "fits")
 _CONNECT = 60  # seconds to wait for the scheduler
 
 
@@ -77,6 +80,9 @@ def listed_paths(args):
     if (args.table is None) != (args.root is None):
         raise UsageError("--table and --root go together")
     sources = []
+    for path in (args.list, args.table, args.root):
+        if path not in (None, "-"):
+            existing(path)
     if args.list is not None:
         sources.append(read_list(sys.stdin if args.list == "-" else args.list))
     if args.table is not None:
@@ -111,7 +117,7 @@ def run_survey(args, paths=()):
     Returns
     -------
     int
-        Exit status: 0, 1 if some files failed, 130 after Ctrl-C.
+        Exit status: 0, 3 if some files failed, 1 if all did, 130 after Ctrl-C.
 
     Raises
     ------
@@ -128,6 +134,8 @@ def run_survey(args, paths=()):
     sources = listed or list(paths) or None
     if sources is None and not args.resume:
         raise UsageError("nothing to fit: give paths, --list or --table")
+    if args.format not in (None, *_PART_FORMATS):
+        raise UsageError(f"parts are written as {' or '.join(_PART_FORMATS)}, not {args.format}")
     options = {"batch_size": args.batch_size} if args.batch_size is not None else {}
     try:
         with _client(args.scheduler) as client:
@@ -145,17 +153,17 @@ def run_survey(args, paths=()):
                 n_workers=args.workers,
                 client=client,
                 resume=args.resume,
-                progress=True,
+                progress=not args.quiet,
                 measure=args.measure,
                 convention=args.convention,
                 log=args.log_json,
                 **options,
             )
     except KeyboardInterrupt:
-        print("\ninterrupted; finished parts are kept, and --resume continues after them", file=sys.stderr)
-        return _INTERRUPTED
-    print(summary, file=sys.stderr)
-    return 1 if summary.n_failed else 0
+        _log.warning("interrupted; finished parts are kept, and --resume continues after them")
+        return INTERRUPTED
+    _log.info("%s", summary)
+    return status_of(summary.n_failed, summary.n_rows)
 
 
 def _client(scheduler):

@@ -100,6 +100,17 @@ class Evaluation:
 
         return format_report(self)
 
+    def summary(self) -> str:
+        """What the evaluation comes to, in five lines.
+
+        Returns
+        -------
+        str
+        """
+        from specz_cnn.evaluate.text import format_summary
+
+        return format_summary(self)
+
     def write(self, directory: PathLike, *, figures: bool = True, suffix: str = "png") -> list[Path]:
         """Write the text, all tables (ECSV) and the figures into a directory.
 

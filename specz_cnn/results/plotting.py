@@ -235,7 +235,22 @@ def save_figure(figure: Figure, path: PathLike, *, dpi: float = 150) -> None:
     with mpl.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "specz-cnn"}):
         # No date: the same result gives the same file.
         metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(path.suffix.lower())
-        figure.savefig(path, dpi=dpi, metadata=metadata)
+        if path.suffix.lower() == ".png" and _is_detached(figure):
+            _save_png(figure, path, dpi)
+        else:
+            figure.savefig(path, dpi=dpi, metadata=metadata)
+
+
+def _is_detached(figure):
+    return getattr(figure.canvas, "manager", None) is None
+
+
+def _save_png(figure, path, dpi):
+    """As `savefig`, which draws everything twice, the first time only to find the layout."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.set_dpi(dpi)
+    FigureCanvasAgg(figure).print_png(path)
 
 
 @contextmanager
@@ -277,7 +292,10 @@ def figure_bytes(
     """
     stream = io.BytesIO()
     figure = plot_result(result, spectrum, figure=detached_figure(), dark=dark, **options)
-    figure.savefig(stream, dpi=dpi, format=format)
+    if format == "png":
+        _save_png(figure, stream, dpi)
+    else:
+        figure.savefig(stream, dpi=dpi, format=format)
     return stream.getvalue()
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from astropy import units as u
 
 from specz_cnn.io.arrays import SpectrumArrays
+from specz_cnn.io.json_rows import plain
 from specz_cnn.io.names import spec_name
 from specz_cnn.results.distribution import credible_intervals
 from specz_cnn.results.flags import RedshiftFlag, decode_flags
@@ -165,6 +166,33 @@ class RedshiftResult:
         own = {name: getattr(self, name, "") for name, *_ in TABLE_COLUMNS if name not in identity}
         row = {**identity, **own, "flags": int(self.flags)}
         return {name: row[name] for name, *_ in TABLE_COLUMNS}
+
+    def to_dict(self, *, pdf: bool = False) -> dict[str, Any]:
+        """The result in plain Python types, as JSON knows them: unknown numbers are None.
+
+        Parameters
+        ----------
+        pdf : bool, optional
+            With the probabilities and the width of their bins in ln(1 + z) (``pdf``, ``step``), and the bin centres
+            (``z_grid``).
+
+        Returns
+        -------
+        dict
+            The columns of a results table, ``flag_names``, and ``provenance``.
+
+        Examples
+        --------
+        >>> import json
+        >>> import specz_cnn
+        >>> result = specz_cnn.fit_redshift_cnn(specz_cnn.example_path())
+        >>> json.loads(json.dumps(result.to_dict()))["flag_names"]
+        []
+        """
+        values = self.to_row() | {"flag_names": decode_flags(self.flags), "provenance": self.provenance}
+        if pdf:
+            values |= {"pdf": self.pdf, "step": self.step, "z_grid": self.z_grid}
+        return plain(values)
 
     def apply_to(self, spectrum: Spectrum) -> Spectrum:
         """A copy of a spectrum with its redshift set to this one.

@@ -10,6 +10,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
+from specz_cnn.io.json_rows import write_json
 from specz_cnn.io.whole import write_whole
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ _WRITERS = {
     ".parquet": "parquet",
     ".vot": "votable",
     ".xml": "votable",
+    ".json": "json",
+    ".jsonl": "jsonl",
 }
 
 
@@ -128,7 +131,7 @@ def table_format(path: PathLike) -> str:
 
 
 def write_table(table: Table, path: PathLike) -> None:
-    """Write a results table in the format of the extension: ECSV, CSV, FITS, Parquet or VOTable.
+    """Write a results table in the format of the extension: ECSV, CSV, FITS, Parquet, VOTable or JSON.
 
     The file appears whole or not at all, and replaces one that is there.
 
@@ -153,6 +156,9 @@ def write_table(table: Table, path: PathLike) -> None:
     with write_whole(path) as part:
         if name == "votable":
             table.to_xml(os.fspath(part))
+        elif name.startswith("json"):
+            with open(part, "w", encoding="utf-8", newline="\n") as file:
+                write_json(table, file, lines=name == "jsonl")
         elif name.startswith("ascii"):
             # Opened here: the writer would leave the file open when the disk is full.
             with open(part, "w", encoding="utf-8", newline="") as file:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from specz_cnn.io.bitmask import MaskPolicy
     from specz_cnn.typing import Device, ModelName, PathLike
 
-__all__ = ["fit_survey", "read_survey"]
+__all__ = ["fit_files", "fit_survey", "read_survey"]
 
 _BATCHES_PER_BLOCK = 2
 _PROVENANCE = ("model", "model_sha256", "cross_check", "cross_check_sha256", "measurement", "convention")
@@ -173,6 +175,76 @@ def fit_survey(
                 shown.close()
         summary.seconds = time.monotonic() - start
     return summary
+
+
+def fit_files(
+    paths: Sequence[PathLike],
+    *,
+    model: ModelName | None = None,
+    cross_check: ModelName | None = "default",
+    device: Device = None,
+    mask: MaskPolicy | int = "default",
+    batch_size: int = 128,
+    n_workers: int | None = None,
+    progress: bool | None = None,
+    measure: bool = True,
+    convention: str = "pipeline",
+    input_format: str | None = None,
+    unit: str | Sequence[str] | None = None,
+    air: bool | None = None,
+) -> QTable:
+    """Measure the redshifts of many spectrum files with all cores, into one table.
+
+    The table is that of `~specz_cnn.fit_redshifts_cnn`; this is how a survey makes it.
+
+    Parameters
+    ----------
+    paths : list of path-like
+        Files.
+    model, cross_check, device, mask, batch_size, n_workers, measure, convention, input_format, unit, air
+        As for `fit_survey`.
+    progress : bool, optional
+        Show progress on standard error; by default if that is a terminal.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        A row for each file, in order.
+
+    Raises
+    ------
+    SurveyError
+        If worker processes keep dying.
+
+    Notes
+    -----
+    Worker processes import the main module, so a script must call this under ``if __name__ == "__main__":``.
+    """
+    from tqdm import tqdm
+
+    from specz_cnn.results.tables import make_table
+
+    paths = [os.fspath(path) for path in paths]
+    reading = ReadOptions(format=input_format, unit=unit, air=air, mask=mask)
+    job, settings = _plan(model, cross_check, device, mask, batch_size, 0, "", None, measure, convention)
+    if reading != ReadOptions(mask=mask):
+        job = replace(job, reading=reading)
+    size = max(1, min(_BATCHES_PER_BLOCK * batch_size, -(-len(paths) // (n_workers or available_cores()))))
+    starts = range(0, max(len(paths), 1), size)
+    blocks = (Block(0, paths[start : start + size], False) for start in starts)
+    results = (
+        serial_results(blocks, job)
+        if n_workers == 0
+        else local_results(blocks, job, max(1, min(n_workers or available_cores(), len(starts))))
+    )
+    pieces = []
+    hidden = None if progress is None else not progress
+    bar = tqdm(total=len(paths), disable=hidden, unit="spectra", file=sys.stderr)
+    with bar, closing(results):
+        for block, columns in results:
+            pieces.append(columns)
+            bar.update(len(block.paths))
+    return make_table(_join(pieces), {name: settings[name] for name in _PROVENANCE})
 
 
 def _plan(model, cross_check, device, mask, batch_size, rows_per_part, format, client, measure, convention):
