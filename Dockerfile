@@ -11,7 +11,7 @@ ARG PIP_EXTRA_INDEX_URL=""
 ENV PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1
 
 COPY . /src
-RUN pip install -c /src/constraints.txt "/src[plot,dask]" \
+RUN pip install -c /src/constraints.txt "/src[dask]" \
     && rm -r /src \
     && useradd --create-home astronomer
 

@@ -18,6 +18,7 @@ __all__ = [
     "USAGE",
     "UsageError",
     "existing",
+    "existing_paths",
     "hide_progress",
     "status_of",
 ]
@@ -55,6 +56,23 @@ def existing(path, *, pattern=False):
         if not any(glob.iglob(os.path.expanduser(path), recursive=True)):
             raise UsageError(f"no files match: {path}")
     return path
+
+
+def existing_paths(paths):
+    """As `existing` for files, directories and patterns; ``-`` and addresses are not looked for.
+
+    Parameters
+    ----------
+    paths : iterable of str
+
+    Raises
+    ------
+    UsageError
+        If one of them is not there.
+    """
+    for path in paths:
+        if path != "-" and "://" not in path:
+            existing(path, pattern=True)
 
 
 def hide_progress(args):

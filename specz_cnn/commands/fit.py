@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from specz_cnn.commands import FAILED, UsageError, existing, status_of
+from specz_cnn.commands import FAILED, UsageError, existing_paths, status_of
 from specz_cnn.commands.output import STDOUT_FORMATS, add_overwrite, check_output, write_output
 from specz_cnn.commands.survey import add_survey_arguments, is_survey, listed_paths, run_survey
 
@@ -133,9 +133,6 @@ def run(args):
     int
         0, 3 if some spectra could not be measured, 1 if none could.
     """
-    for path in args.paths:
-        if path != "-" and "://" not in path:  # addresses are fetched
-            existing(path, pattern=True)
     if is_survey(args):
         if args.example or args.sdss:
             raise UsageError("--example and --sdss write one table, not a directory of parts")
@@ -203,6 +200,7 @@ def _paths(args):
     from specz_cnn.survey.inputs import iter_paths, read_list
 
     paths = []
+    existing_paths(args.paths)
     for path in args.paths:
         if path == "-":
             if sys.stdin is None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from itertools import tee
 from pathlib import Path
 
-from specz_cnn.commands import UsageError
+from specz_cnn.commands import UsageError, existing, status_of
 from specz_cnn.io.names import spec_name
 
 __all__ = ["add_arguments", "run"]
+
+_log = logging.getLogger(__name__)
 
 _EPILOG = """\
 examples:
@@ -75,7 +78,7 @@ def run(args):
     Returns
     -------
     int
-        0, or 1 if a spectrum is missing.
+        0, 3 if a spectrum is missing, 1 if all are.
 
     Raises
     ------
@@ -92,6 +95,8 @@ def run(args):
 
 
 def _merge(args):
+    for path in args.merge:
+        existing(path)
     from specz_cnn.report import disagreements, merge_verdicts, read_verdicts, write_verdicts
 
     if args.output.resolve() in (path.resolve() for path in args.merge):
@@ -107,6 +112,9 @@ def _merge(args):
 
 
 def _make_page(args):
+    existing(args.table)
+    if args.spectra is not None:
+        existing(args.spectra)
     from specz_cnn.evaluate.catalogue import read_table
     from specz_cnn.report import write_inspection_page
     from specz_cnn.report.sources import SpectrumFinder, read_rows
@@ -121,7 +129,7 @@ def _make_page(args):
         SpectrumFinder(args.spectra),
         fitter=fitter,
         on_error=lambda row, message: problems.append(f"row {row + 1}: {message}"),
-        progress=_progress(len(table)),
+        progress=None if args.quiet else _progress(len(table)),
     )
     spectra, pdfs = tee(rows)
     n_spectra = write_inspection_page(
@@ -138,7 +146,7 @@ def _make_page(args):
         _say(f"and {len(problems) - 20} more")
     size = args.output.stat().st_size / 1e6
     _say(f"wrote {args.output}: {n_spectra} of {len(table)} spectra, {size:.1f} MB")
-    return 1 if problems else 0
+    return status_of(len(problems), len(table))
 
 
 def _fitter(name, meta):
@@ -171,4 +179,4 @@ def _progress(total):
 
 
 def _say(text):
-    print(text, file=sys.stderr)
+    _log.info("%s", text)

@@ -98,16 +98,14 @@ def run(args):
     from specz_cnn.sdss import search_spectra, write_url_list
 
     if args.output is not None:
-        check_output(args.output)
+        check_output(args.output, ("plate", "mjd", "fiber", "run2d", "z_pipe"), overwrite=args.overwrite)
+    if args.positions is not None:
+        existing(args.positions)
     question = _question(args)
     if args.sql:
         for payload in search_spectra(**question, get_query_payload=True):
             print(payload["cmd"].strip())
         return 0
-    if args.output is not None:
-        check_output(args.output, ("plate", "mjd", "fiber", "run2d", "z_pipe"), overwrite=args.overwrite)
-    if args.positions is not None:
-        existing(args.positions)
     table = search_spectra(**question)
     _report(table)
     if args.url_list is not None:

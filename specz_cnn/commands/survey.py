@@ -8,7 +8,7 @@ import sys
 from contextlib import contextmanager, nullcontext
 from itertools import chain
 
-from specz_cnn.commands import INTERRUPTED, UsageError, existing, status_of
+from specz_cnn.commands import INTERRUPTED, UsageError, existing, existing_paths, status_of
 
 __all__ = ["add_survey_arguments", "is_survey", "listed_paths", "run_survey"]
 
@@ -128,12 +128,13 @@ def run_survey(args, paths=()):
 
     if list(paths) == ["-"]:
         args.list, paths = "-", ()
-    listed = listed_paths(args)
-    if "-" in paths or (listed is not None and paths):
+    if "-" in paths or (paths and (args.list or args.table) is not None):
         raise UsageError("give paths, or a list or a table, not several of these")
+    listed = listed_paths(args)
     sources = listed or list(paths) or None
     if sources is None and not args.resume:
         raise UsageError("nothing to fit: give paths, --list or --table")
+    existing_paths(paths)
     if args.format not in (None, *_PART_FORMATS):
         raise UsageError(f"parts are written as {' or '.join(_PART_FORMATS)}, not {args.format}")
     options = {"batch_size": args.batch_size} if args.batch_size is not None else {}

@@ -89,7 +89,7 @@ def _styled(function):
         try:
             from matplotlib import rc_context
         except ImportError:
-            raise ImportError("figures need matplotlib: pip install 'specz-cnn[plot]'") from None
+            raise ImportError("figures need matplotlib: pip install matplotlib") from None
         with rc_context():
             from matplotlib import rcParams, rcParamsDefault
 

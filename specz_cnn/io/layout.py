@@ -140,7 +140,14 @@ def open_spec_lite(file):
     except (SpecLiteError, FileNotFoundError, MemoryError):
         raise
     except Exception as error:
-        raise SpecLiteError(name, str(error) or type(error).__name__) from error
+        raise SpecLiteError(name, _reason(error)) from error
+
+
+def _reason(error):
+    """Why a file cannot be opened; astropy's advice for files without SIMPLE helps nobody who has no FITS file."""
+    if "No SIMPLE card" in str(error):
+        return "this is no FITS file"
+    return str(error) or type(error).__name__
 
 
 @contextmanager

@@ -550,5 +550,5 @@ def _trough(flux, ivar, model, u):
     total = near(weight)
     lacking = near(weight * (model - flux))
     expected = near(weight * model)
-    deep = (lacking > 0.4 * expected) & (lacking > _OFF * np.sqrt(total)) & (total > 0) & seen
+    deep = (lacking > 0.4 * expected) & (lacking > _OFF * np.sqrt(np.maximum(total, 0))) & (total > 0) & seen
     return deep.sum(1) / np.maximum((seen & (ivar > 0)).sum(1), 1)

@@ -81,10 +81,73 @@ def test_fit_a_list_from_standard_input(spectra, options, capsys, monkeypatch):
 
 def test_fit_shows_flags_and_failures(spectra, options, capsys):
     (spectra / "spec-3586-55181-0009.fits").write_bytes(b"nothing")
-    assert main(["fit", "spectra", "missing.fits", *options]) == 1
+    (spectra / "list.txt").write_text("spectra/missing.fits\n")
+    assert main(["fit", "--list", "spectra/list.txt", *options]) == 1  # nothing measured
+    capsys.readouterr()
+    assert main(["fit", "spectra", *options]) == 3
     out, err = capsys.readouterr()
-    assert out.count("READ_ERROR") == 2
-    assert "2 of 5 spectra could not be measured" in err and "missing.fits: " in err
+    assert out.count("READ_ERROR") == 1
+    assert "1 of 4 spectra could not be measured\n" in err and "0009.fits: " in err
+    assert main(["fit", "spectra", "-o", "z.csv", *options]) == 3
+    assert "see the column error of z.csv" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fit", "spektra"], "no such file or directory: spektra"),
+        (["fit", "spektra/*.fits"], "no files match: spektra/*.fits"),
+        (["fit", "spektra", "-o", "parts/"], "no such file or directory: spektra"),
+        (["fit", "--list", "spektra.txt"], "no such file or directory: spektra.txt"),
+        (["inspect", "y.csv", "-o", "page.html"], "no such file or directory: y.csv"),
+        (["evaluate", "y.csv", "truth.csv"], "no such file or directory: y.csv"),
+        (["plot", "spektrum.fits", "-o", "a.png"], "no such file or directory: spektrum.fits"),
+    ],
+)
+def test_paths_that_do_not_exist(words, message, capsys, monkeypatch):
+    monkeypatch.setattr(registry, "cached_model", None)  # found out before any network is loaded
+    assert main(words) == 2
+    assert capsys.readouterr().err == f"specz-cnn {words[0]}: error: {message}\n"
+
+
+def test_standard_output_and_json(spectra, options, capsys):
+    assert main(["fit", "spectra", "-o", "-", *options]) == 0
+    out, _ = capsys.readouterr()
+    assert len(Table.read(out, format="ascii.ecsv")) == 3
+    assert main(["fit", "spectra", "-o", "-", "--output-format", "jsonl", *options]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["fiber"] for line in lines] == [1, 2, 3] and lines[0]["ra"] is None
+    assert main(["fit", "spectra", "-o", "z.json", *options]) == 0
+    with open("z.json", encoding="utf-8") as file:
+        document = json.load(file)
+    assert document["rows"] == lines and document["meta"]["model"] == "first-1"
+
+
+def test_only_a_table_of_the_same_kind_is_replaced(spectra, options, capsys):
+    Table({"plate": [1], "my_notes": ["years of work"]}).write("z.csv")
+    assert main(["fit", "spectra", "-o", "z.csv", *options]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert "years of work" in (spectra.parent / "z.csv").read_text()
+    assert main(["fit", "spectra", "-o", "z.csv", "--overwrite", *options]) == 0
+    assert main(["fit", "spectra", "-o", "z.csv", *options]) == 0  # its own earlier result
+
+
+def test_messages(spectra, options, capsys):
+    assert main(["fit", "spectra", "-o", "z.csv", "--quiet", "--log-file", "log.txt", *options]) == 0
+    assert capsys.readouterr() == ("", "")
+    log = (spectra.parent / "log.txt").read_text()
+    assert "INFO specz_cnn.commands.output: 3 rows in z.csv" in log and "exit status 0" in log
+    assert main(["--verbose", "fit", "spectra", "-o", "z.csv", *options]) == 0
+    assert "exit status 0" in capsys.readouterr().err
+
+
+def test_all_cores_give_the_same_table(spectra, options):
+    assert main(["fit", "spectra", "-o", "one.ecsv", "--workers", "0", *options]) == 0
+    assert main(["fit", "spectra", "-o", "two.ecsv", "--workers", "2", *options]) == 0
+    one, two = QTable.read("one.ecsv"), QTable.read("two.ecsv")
+    assert one.colnames == two.colnames and one.meta == two.meta
+    for name in one.colnames:
+        np.testing.assert_array_equal(one[name], two[name])
 
 
 def test_fit_the_example(options, capsys):
@@ -125,7 +188,7 @@ def test_fit_downloads(spectra, options, monkeypatch, capsys):
         return Table(rows | {"error": ["", "no such spectrum"]})
 
     monkeypatch.setattr("specz_cnn.sdss.download_spectra", download_spectra)
-    assert main(["fit", *options, "--sdss", "3586-55181-1", "3586-55181-500"]) == 1
+    assert main(["fit", *options, "--sdss", "3586-55181-1", "3586-55181-500"]) == 3
     out, err = capsys.readouterr()
     assert [spec.fiber for spec in asked] == [1, 500]
     assert "READ_ERROR" in out and "no such spectrum" in err

@@ -173,7 +173,8 @@ def test_plot(directory, tmp_path, fake_fit, capsys):
     ]
     assert main(["plot", files[0], "-o", str(tmp_path / "one.svg"), "--dark", "--range", "4000", "5000"]) == 0
     assert (tmp_path / "one.svg").stat().st_size > 0
-    assert main(["plot", *files[:2], str(tmp_path / "none.fits"), "-o", str(tmp_path / "all.pdf")]) == 1
+    (tmp_path / "none.fits").write_bytes(b"nothing")
+    assert main(["plot", *files[:2], str(tmp_path / "none.fits"), "-o", str(tmp_path / "all.pdf")]) == 3
     assert (tmp_path / "all.pdf").read_bytes().count(b"/Type /Page ") == 2
     assert "none.fits" in capsys.readouterr().err
 

@@ -106,7 +106,7 @@ def test_download(sdss, archive_files, tmp_path, capsys):
 
 
 def test_download_tells_what_is_missing(sdss, archive_files, tmp_path, capsys):
-    assert main(["download", next(iter(archive_files)), "3586-55181-1", "rubbish", "-d", str(tmp_path)]) == 1
+    assert main(["download", next(iter(archive_files)), "3586-55181-1", "rubbish", "-d", str(tmp_path)]) == 3
     err = capsys.readouterr().err
     assert "1 fetched, 0 there already, 1 not in the archive, 1 failed" in err
     assert "3586-55181-1: the archive has no dr16/eboss" in err

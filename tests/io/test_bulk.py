@@ -228,7 +228,7 @@ def test_name_of_the_observation_without_catalogue_row_and_header(spec_file):
     ("content", "reason"),
     [
         (b"", "empty"),
-        (b"hello world", "SIMPLE"),
+        (b"hello world", "no FITS file"),
         (b"SIMPLE  =                    T", "trunc|corrupt|missing|header"),
         (b"\x1f\x8b\x08\x00garbage", ""),
         (bytes(100_000), ""),
