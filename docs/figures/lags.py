@@ -27,7 +27,7 @@ for row, values in enumerate(correlation):
 axes[0].set_ylabel("correlations")
 axes[1].plot(z, logits, lw=0.7, color="#0072B2")
 axes[1].set_ylabel("logits")
-axes[2].semilogy(z, np.maximum(result.pdf, 1e-12), lw=0.9, color="#D55E00")
+axes[2].semilogy(result.z_grid, np.maximum(result.pdf, 1e-12), lw=0.9, color="#D55E00")
 axes[2].set_ylim(1e-10, 2)
 axes[2].set_ylabel("p(z), calibrated")
 for axis in axes:
