@@ -547,7 +547,8 @@ def _trough(flux, ivar, model, u):
     def near(values):
         return uniform_filter1d(values, _TROUGH_PIXELS, axis=1, mode="constant") * _TROUGH_PIXELS
 
-    total = near(weight)
+    # A running sum over pixels of very different weights may end a little below zero.
+    total = np.maximum(near(weight), 0.0)
     lacking = near(weight * (model - flux))
     expected = near(weight * model)
     deep = (lacking > 0.4 * expected) & (lacking > _OFF * np.sqrt(np.maximum(total, 0))) & (total > 0) & seen
