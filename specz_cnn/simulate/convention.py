@@ -93,7 +93,14 @@ class Convention:
         recipe = tuple(float(i == kind) for i in range(3))
         z = torch.from_numpy(np.repeat(_CENTRES, _PER_CENTRE).astype(np.float32)).to(device)
         z = z * (1 + 0.05 * torch.rand(z.shape, generator=generator, device=device))
-        options = replace(config, recipe_weights=recipe, bal=False)
+        options = replace(
+            config,
+            recipe_weights=recipe,
+            bal=False,
+            associated_absorption=False,
+            line_shifts=False,
+            weak_lines=False,
+        )
         flux, _, made = quasar_spectra(z, library, self._loglam, generator, options)
         ivar = noise[torch.randint(len(noise), z.shape, generator=generator, device=device)]
         fitted = eigenspectra_redshift(

@@ -1,9 +1,14 @@
-"""Intergalactic absorption: the Lyman-alpha forest, Lyman-beta, the Lyman limit, damped systems.
+"""Intergalactic absorption: the Lyman-alpha forest and the proximity zone, Lyman-beta, the Lyman limit, damped systems.
 
 References
 ----------
 Becker G. D. et al. 2013, MNRAS 430, 2067: mean opacity of the forest at z < 5.
 Fan X. et al. 2006, AJ 132, 117: its rise at z > 5.
+Bajtlik S., Duncan R. C., Ostriker J. P. 1988, ApJ 327, 570; Fan X. et al. 2006; Eilers A.-C. et al. 2017, ApJ 840, 24,
+and 2020, ApJ 900, 37: proximity zones and their scatter, small ones of young quasars.
+Becker G. D. et al. 2015, MNRAS 447, 3402; Bosman S. E. I. et al. 2022, MNRAS 514, 55: opacity that differs from sightline
+to sightline at z > 5: dark gaps, transmission spikes.
+Miralda-Escude J. 1998, ApJ 501, 15; Davies F. B. et al. 2018, ApJ 864, 142: damping wing of neutral gas at z > 6.
 Worseck G. et al. 2014, MNRAS 445, 1745: mean free path of ionising photons.
 Noterdaeme P. et al. 2012, A&A 547, L1: incidence and column densities of damped Lyman-alpha systems.
 """
@@ -12,9 +17,19 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["damped_absorption", "forest_opacity", "forest_transmission", "lyman_limit"]
+from specz_cnn.velocity import SPEED_OF_LIGHT
+
+__all__ = [
+    "damped_absorption",
+    "damping_wing",
+    "draw_proximity_zones",
+    "forest_opacity",
+    "forest_transmission",
+    "lyman_limit",
+]
 
 _LYA, _LYB, _LIMIT = 1215.67, 1025.72, 911.76
+_ZONE = 5.0  # proper Mpc: where the ionising light of a typical quasar equals the background
 
 
 def forest_opacity(z):
@@ -34,7 +49,55 @@ def _clumpy(shape, generator, device):
     return torch.exp(0.9 * g - 0.405)
 
 
-def forest_transmission(rest, z, generator):
+def draw_proximity_zones(z, generator):
+    """Radii, in proper Mpc, at which quasars ionise as much as the background does: 5 within a factor of 1.6, small for young ones.
+
+    Parameters
+    ----------
+    z : `torch.Tensor`, shape (batch, 1)
+    generator : `torch.Generator`
+    """
+    radius = _ZONE * torch.exp(0.5 * torch.randn(z.shape, generator=generator, device=z.device))
+    young = torch.rand(z.shape, generator=generator, device=z.device) < 0.08
+    return torch.where(young, 0.2 * radius, radius)
+
+
+def _distance(rest, z):
+    """Proper Mpc from the quasar to gas that absorbs in Lyman alpha at a wavelength, at least a little."""
+    hubble = 70.0 * (0.3 * (1 + z) ** 3 + 0.7).sqrt()
+    return (SPEED_OF_LIGHT * (1 - rest / _LYA) / hubble).clamp(min=1e-3)
+
+
+def _sightlines(shape, z, generator, device):
+    """Log-normal factor on the opacity, correlated over some 5000 km/s, that grows from nothing at z = 4."""
+    n, n_pixels = shape
+    coarse = torch.randn((n, 1, -(-n_pixels // 16) + 2), generator=generator, device=device)
+    field = torch.nn.functional.interpolate(coarse, scale_factor=16, mode="linear")[:, 0, 8 : 8 + n_pixels]
+    return torch.exp((0.45 * (z - 4.0)).clamp(0, 0.8) * field)
+
+
+def damping_wing(rest, z, radius, generator):
+    """Transmission redward and blueward of Lyman alpha through neutral gas beyond the proximity zone, at z > 5.8.
+
+    Parameters
+    ----------
+    rest : `torch.Tensor`, shape (batch, n_pixels)
+    z, radius : `torch.Tensor`, shape (batch, 1)
+        Redshift, and radius of the proximity zone in proper Mpc.
+    generator : `torch.Generator`
+    """
+    size, device = z.shape, rest.device
+    neutral = torch.rand(size, generator=generator, device=device) * (
+        torch.rand(size, generator=generator, device=device) < ((z - 5.8) / 1.5).clamp(0, 0.8)
+    )
+    hubble = 70.0 * (0.3 * (1 + z) ** 3 + 0.7).sqrt()
+    edge = radius * hubble / SPEED_OF_LIGHT  # velocity of the edge of the neutral gas, in units of c
+    distance = (rest / _LYA - 1 + edge).clamp(min=3e-4)
+    tau = 3.15e-3 * ((1 + z) / 7.0) ** 1.5 * neutral * (1 / distance - 1 / (distance + 0.06))
+    return torch.exp(-tau)
+
+
+def forest_transmission(rest, z, generator, radius=None):
     """Transmission of the forest, and its mean.
 
     Parameters
@@ -44,6 +107,9 @@ def forest_transmission(rest, z, generator):
     z : `torch.Tensor`, shape (batch, 1)
         Redshift of the quasar.
     generator : `torch.Generator`
+    radius : `torch.Tensor`, shape (batch, 1), optional
+        Of proximity zones (:func:`draw_proximity_zones`), within which the gas is more ionised, and of sightlines that
+        differ at z > 4; the mean is that of a typical zone.  None: a forest that knows of no quasar.
 
     Returns
     -------
@@ -52,7 +118,17 @@ def forest_transmission(rest, z, generator):
     one_plus = 1 + z
     tau = torch.where(rest < _LYA, forest_opacity(rest / _LYA * one_plus - 1), 0.0)
     beta = torch.where(rest < _LYB, 0.35 * forest_opacity(rest / _LYB * one_plus - 1), 0.0)
-    mean = torch.exp(-tau - beta)
+    mean_tau, mean_beta = tau, beta
+    if radius is not None:
+        distance = _distance(rest, z)
+        mean_tau = tau / (1 + (_ZONE / distance) ** 2)
+        # Lyman beta of the same gas lies where its distance is counted from Lyman beta.
+        nearer = _distance(rest * (_LYA / _LYB), z)
+        mean_beta = beta / (1 + (_ZONE / nearer) ** 2)
+        lines = _sightlines(rest.shape, z, generator, rest.device)
+        tau = lines * tau / (1 + (radius / distance) ** 2)
+        beta = lines * beta / (1 + (radius / nearer) ** 2)
+    mean = torch.exp(-mean_tau - mean_beta)
     clumps = _clumpy(rest.shape, generator, rest.device)
     # A clumpy medium of the same mean opacity transmits more: raise tau a little to keep the mean.
     return torch.exp(-(tau * 1.15 + beta * 1.1) * clumps), mean

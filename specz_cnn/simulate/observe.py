@@ -1,4 +1,10 @@
-"""What the telescope, the sky and the pipeline do to a spectrum: noise of real exposures, and their imperfections."""
+"""What the telescope, the sky and the pipeline do to a spectrum: noise of real exposures, and their imperfections.
+
+References
+----------
+Vernet J. et al. 2011, A&A 536, A105 (X-shooter): coverage and sensitivity unlike those of SDSS.
+Smette A. et al. 2015, A&A 576, A77: what correction leaves of telluric absorption.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +15,16 @@ import torch
 
 from specz_cnn.io.grid import LATTICE_STEP
 
-__all__ = ["load_noise", "observe_spectra"]
+__all__ = ["load_noise", "load_sky_fibres", "observe_spectra"]
+
+#: Telluric absorption of oxygen and water: first and last wavelength (Angstrom), typical size of what correction leaves.
+_TELLURIC = (
+    (6865.0, 6960.0, 0.5),
+    (7160.0, 7340.0, 0.5),
+    (7590.0, 7720.0, 1.0),
+    (8125.0, 8350.0, 0.6),
+    (8930.0, 9820.0, 1.0),
+)
 
 
 def load_noise(path, grid, *, keep=None):
@@ -43,7 +58,39 @@ def load_noise(path, grid, *, keep=None):
     return torch.from_numpy(np.asarray(rows, np.float32))
 
 
-def observe_spectra(flux, snr, noise, loglam, generator, config, native_per_pixel):
+def load_sky_fibres(path, grid, *, keep=None):
+    """Spectra of fibres that looked at nothing, on a model grid.
+
+    Parameters
+    ----------
+    path : path-like
+        An ``.npz`` file with ``flux`` and ``ivar`` of shape (n, n_native) on ``loglam0 + dloglam * arange(n_native)``.
+    grid : ModelGrid
+    keep : array_like of bool, optional
+        Rows to use.
+
+    Returns
+    -------
+    flux, ivar : `torch.Tensor`, float32, shape (n, n_pixels)
+        Scaled to a mean inverse variance of one over pixels with data.
+    """
+    with np.load(path) as data:
+        rows = np.arange(len(data["flux"])) if keep is None else np.flatnonzero(keep)
+        flux, ivar = data["flux"][rows], data["ivar"][rows]
+        loglam = data["loglam0"] + data["dloglam"] * np.arange(ivar.shape[1])
+    fluxes, ivars = [], []
+    for one, weight in zip(flux, ivar, strict=True):
+        values, known = grid.rebin(loglam, one, weight)
+        if (known > 0).any():
+            level = known[known > 0].mean()
+            fluxes.append(values * np.sqrt(level))
+            ivars.append(known / level)
+    return tuple(torch.from_numpy(np.asarray(rows, np.float32)) for rows in (fluxes, ivars))
+
+
+def observe_spectra(
+    flux, snr, noise, loglam, generator, config, native_per_pixel, *, z=None, other=None, sky=None
+):
     """Add noise and instrumental effects.
 
     Parameters
@@ -60,6 +107,12 @@ def observe_spectra(flux, snr, noise, loglam, generator, config, native_per_pixe
     config : SimulationConfig
     native_per_pixel : int
         Native SDSS pixels in one pixel.
+    z : `torch.Tensor`, shape (batch,), optional
+        Redshifts, needed with ``other``: some instruments see nothing of the forest.
+    other : `torch.Tensor` of bool, shape (batch,), optional
+        Observed by another instrument than those of SDSS, with its own noise, resolution and coverage.
+    sky : tuple of `torch.Tensor`, shape (n_sky, n_pixels), optional
+        Real sky fibres (:func:`load_sky_fibres`), whose residuals some spectra get for noise.
 
     Returns
     -------
@@ -87,6 +140,13 @@ def observe_spectra(flux, snr, noise, loglam, generator, config, native_per_pixe
         step = torch.where(bad, torch.exp(0.4 * normal(n, 1)), step)
         flux = torch.where(loglam > 37780.0, flux * step, flux)  # dichroic near 6000 A
     ivar = noise[torch.randint(noise.shape[0], (n,), generator=generator, device=device)]
+    if config.telluric_residuals:
+        chance = 0.15 if other is None else torch.where(other[:, None], 0.6, 0.15)
+        flux = flux * _telluric(loglam, uniform(n, 1) < chance, normal, n)
+    if other is not None and other.any():
+        flux[other], ivar[other] = _other_instrument(
+            flux[other], ivar[other], z[other], loglam, smooth, generator
+        )
     ivar = ivar * torch.exp((normal(n, 4) * torch.tensor([0.0, 0.3, 0.2, 0.1], device=device)) @ smooth)
     if config.masked_runs:
         ivar = _mask_runs(ivar, uniform, config.damaged)
@@ -97,7 +157,15 @@ def observe_spectra(flux, snr, noise, loglam, generator, config, native_per_pixe
     amplitude = snr[:, None] / mean.clamp(min=1e-6)
     signal = flux * amplitude
     sigma = torch.where(good, ivar.clamp(min=1e-12).rsqrt(), 0.0)
-    error = normal(*shape) * sigma * torch.exp(0.06 * normal(n, 1))
+    error = normal(*shape)
+    if sky is not None:
+        rows = torch.randint(len(sky[0]), (n,), generator=generator, device=device)
+        residual = (sky[0][rows] * sky[1][rows].sqrt()).clamp(-12, 12)
+        share = torch.where(uniform(n, 1) < 0.2, 0.6 + 0.4 * uniform(n, 1), 0.0)
+        sign = torch.where(uniform(n, 1) < 0.5, -1.0, 1.0)
+        real = sign * share * residual + (1 - share**2).sqrt() * error
+        error = torch.where(sky[1][rows] > 0, real, error)
+    error = error * sigma * torch.exp(0.06 * normal(n, 1))
     if config.sky_residuals:
         # Where the sky is bright the pipeline's error falls short, the more the further to the red.
         red = torch.sigmoid((loglam - 38900.0) / 150.0)
@@ -110,6 +178,48 @@ def observe_spectra(flux, snr, noise, loglam, generator, config, native_per_pixe
         error = error + torch.where(hit, 12.0 * normal(*shape) * sigma, 0.0)
     scale = amplitude.clamp(min=1e-3)
     return torch.where(good, (signal + error) / scale, 0.0), ivar * scale**2
+
+
+def _telluric(loglam, chosen, normal, n):
+    """Factor on the flux: what is left of telluric absorption, smooth in each band with pixels that scatter."""
+    wavelength = 10 ** (1e-4 * loglam)
+    factor = torch.zeros((n, len(loglam)), device=loglam.device)
+    for first, last, size in _TELLURIC:
+        band = ((wavelength > first) & (wavelength < last)).float()
+        factor = factor + 0.12 * size * normal(n, 1) * band * (1 + 0.7 * normal(*factor.shape))
+    return torch.where(chosen, (1 + factor).clamp(0.1, 2.0), 1.0)
+
+
+def _other_instrument(flux, ivar, z, loglam, smooth, generator):
+    """Flux at another resolution, inverse variances of other shapes, other ends; a third without the Lyman-alpha forest."""
+    device, n = flux.device, len(flux)
+
+    def uniform(*size):
+        return torch.rand(size, generator=generator, device=device)
+
+    # Sky lines as in SDSS, more or less of them, on a smooth curve.
+    lines = (ivar / _local_mean(ivar).clamp(min=1e-6)).clamp(0.02, 3.0)
+    lines = torch.where(ivar > 0, lines, 1.0) ** (1.5 * uniform(n, 1))
+    spread = torch.tensor([0.0, 0.6, 0.5, 0.4], device=device)
+    curve = (torch.randn((n, 4), generator=generator, device=device) * spread) @ smooth
+    ivar = lines * torch.exp(curve)
+    # A Gaussian of up to two pixels, 550 km/s, in a third.
+    width = torch.where(uniform(n, 1) < 0.33, 0.5 + 1.5 * uniform(n, 1), 0.0)
+    offset = torch.arange(-5, 6, device=device)
+    kernel = torch.where(
+        width > 0, torch.exp(-0.5 * (offset / width.clamp(min=0.2)) ** 2), (offset == 0).float()
+    )
+    padded = torch.nn.functional.pad(flux[None], (5, 5), mode="replicate")
+    kernel = (kernel / kernel.sum(1, keepdim=True))[:, None]
+    flux = torch.nn.functional.conv1d(padded, kernel, groups=n)[0]
+    wavelength = 10 ** (1e-4 * loglam)
+    first = torch.where(uniform(n, 1) < 0.4, 3600.0 + 3400.0 * uniform(n, 1), 3000.0)
+    last = torch.where(uniform(n, 1) < 0.4, 7200.0 + 3400.0 * uniform(n, 1), 11000.0)
+    forest = (1180.0 + 45.0 * uniform(n, 1)) * (1 + z[:, None])
+    first = torch.where((uniform(n, 1) < 0.35) & (z[:, None] > 2), forest, first)
+    first = torch.minimum(first, torch.tensor(8700.0, device=device))
+    last = torch.maximum(last, first + 1500.0)
+    return flux, torch.where((wavelength >= first) & (wavelength <= last), ivar, 0.0)
 
 
 def _local_mean(ivar):

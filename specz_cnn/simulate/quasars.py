@@ -1,14 +1,13 @@
 """Noise-free quasar spectra.
 
 Three recipes share the work: lines of real DR16 quasars on power-law continua, archetypes of the SDSS eigenspectra, and
-fully parametric lines.  All get extra line diversity, tilt, dust, forest, Lyman limit, damped systems, broad
-absorption, and at low redshift narrow lines and a host galaxy.  The zero point of velocity is the SDSS pipeline's.
+fully parametric lines.  All get shifts of their lines, extra line diversity, tilt, dust, forest, Lyman limit, damped systems,
+absorption of their own, and at low redshift narrow lines and a host galaxy.  The zero point of velocity is that of Mg II.
 
 References
 ----------
 Vanden Berk D. E. et al. 2001, AJ 122, 549: continuum slopes.
 Richards G. T. et al. 2003, AJ 126, 1131, and Prevot M. L. et al. 1984, A&A 132, 389: reddening by SMC-like dust.
-Gibson R. R. et al. 2009, ApJ 692, 758: broad absorption lines.
 """
 
 from __future__ import annotations
@@ -18,11 +17,10 @@ import math
 import torch
 
 from specz_cnn.simulate import igm
+from specz_cnn.simulate.absorbers import associated_absorption, broad_absorption, draw_broad_absorption
+from specz_cnn.simulate.shifts import civ_equivalent_width, draw_shifts
 
 __all__ = ["quasar_spectra"]
-
-_BAL_LINES = ((1549.1, 1.0), (1396.8, 0.7), (1240.8, 0.7), (1215.67, 0.4), (1033.8, 0.7))
-_LOBAL_LINES = ((2799.1, 0.8), (1857.8, 0.8))
 
 
 def _uniform(low, high, shape, generator, device):
@@ -57,11 +55,12 @@ def quasar_spectra(z, library, loglam, generator, config):
     position = (loglam[None, :].double() - 1e4 * torch.log10(1 + z.double())[:, None]).float()
     rest = 10 ** (1e-4 * position)
     z = z[:, None].float()
-    flux, kind = _continuum_and_lines(position, rest, z, library, generator, config)
+    flux, kind, shifts = _continuum_and_lines(position, rest, z, library, generator, config)
     if config.extra_lines:
         rows = torch.randint(library.broad.values.shape[0], (size[0],), generator=generator, device=device)
-        amplitude = 0.25 * _normal(size, generator, device).clamp(-1.5, 3.0)
-        flux = flux * (1 + amplitude * library.broad.observe(rows, position, outside="zero")).clamp(min=0.05)
+        amplitude = 0.25 * _normal(size, generator, device).clamp(-1.5, 3.0) * shifts.strength
+        lines = library.broad.observe(rows, shifts.source(position), outside="zero")
+        flux = flux * (1 + amplitude * lines).clamp(min=0.05)
     if config.tilt:
         x = 1e-4 * position - 3.4
         # Target selection prefers blue quasars: without the mean tilt, simulated ones are too red.
@@ -78,10 +77,16 @@ def quasar_spectra(z, library, loglam, generator, config):
         flux[low] = _narrow_and_host(flux[low], position[low], rest[low], z[low], library, generator, config)
     is_bal = torch.zeros(size[0], dtype=torch.bool, device=device)
     if config.bal:
-        chosen = torch.rand(size[0], generator=generator, device=device)
-        is_bal = (chosen < 0.10) & (z[:, 0] > 0.6)
+        troughs = draw_broad_absorption(z[:, 0], generator)
+        is_bal = troughs > 0
         if is_bal.any():
-            flux[is_bal] = flux[is_bal] * _broad_absorption(rest[is_bal], generator)
+            flux[is_bal] = flux[is_bal] * broad_absorption(
+                rest[is_bal], troughs[is_bal], z[is_bal, 0], generator
+            )
+    if config.associated_absorption:
+        has = torch.rand(size[0], generator=generator, device=device) < 0.15
+        if has.any():
+            flux[has] = flux[has] * associated_absorption(rest[has], generator)
     high = z[:, 0] > 1.8
     if config.igm and high.any():
         flux[high] = _through_igm(flux[high], rest[high], z[high], kind[high], generator, config)
@@ -100,7 +105,7 @@ def _power_law(rest, z, generator):
 
 
 def _continuum_and_lines(position, rest, z, library, generator, config):
-    """Choose one of the recipes for each quasar; ``kind``: 0 real lines, 1 archetype, 2 parametric."""
+    """Choose one of the recipes for each quasar; ``kind``: 0 real lines, 1 archetype, 2 parametric.  Also the shifts of lines."""
     device, n = position.device, position.shape[0]
     # Real quasars of nearly the same redshift, whose lines were observed in the same window.
     index = torch.searchsorted(library.line_z, z[:, 0].contiguous())
@@ -116,33 +121,57 @@ def _continuum_and_lines(position, rest, z, library, generator, config):
     kind[(draw < share[0]) & near] = 0
     kind[(draw < share[0]) & ~near] = 1 + (draw[(draw < share[0]) & ~near] < 0.5 * share[0]).long()
     flux = torch.empty_like(position)
+    lines, strength = {}, torch.ones((n, 1), device=device)
 
-    real = kind == 0
-    if real.any():
-        lines = library.line_coefficients[index[real]] @ library.line_basis.values
+    real, archetype, parametric = (torch.nonzero(kind == i)[:, 0] for i in range(3))
+    width = torch.full((n, 1), 30.0, device=device)
+    if len(real):
+        values = library.line_coefficients[index[real]] @ library.line_basis.values
         window = 1e4 * torch.log10(1 + library.line_z[index[real]])[:, None]
-        # Beyond the window in which this quasar was observed the eigenvectors are unconstrained: repeat the edge.
-        where = torch.minimum(torch.maximum(position[real], 35575.0 - window), 40120.0 - window)
-        strength = torch.exp(0.25 * _normal((int(real.sum()), 1), generator, device))
-        value = library.line_basis.observe(lines, where)
-        flux[real] = _power_law(rest[real], z[real], generator) * (1 + strength * value).clamp(min=0.02)
-    archetype = kind == 1
-    if archetype.any():
-        m = int(archetype.sum())
+        strength[real] = torch.exp(0.25 * _normal((len(real), 1), generator, device))
+
+        def lines_of_real(at):
+            # Beyond the window in which this quasar was observed the eigenvectors are unconstrained: repeat the edge.
+            where = torch.minimum(torch.maximum(at, 35575.0 - window), 40120.0 - window)
+            return library.line_basis.observe(values, where)
+
+        lines[0] = lines_of_real
+    if len(archetype):
+        m = len(archetype)
         rows = torch.randint(library.archetypes.values.shape[0], (2, m), generator=generator, device=device)
         share = torch.rand((m, 1), generator=generator, device=device)
-        mixture = library.archetypes.values[rows[0]] * share + library.archetypes.values[rows[1]] * (
-            1 - share
+        first, second = library.archetypes.values[rows[0]], library.archetypes.values[rows[1]]
+        mixture = first * share + second * (1 - share)
+
+        def flux_of_archetype(at):
+            return library.archetypes.observe(mixture, at.expand(m, -1))
+
+    if len(parametric):
+        rows_of_lines = torch.randint(
+            library.broad.values.shape[0], (len(parametric),), generator=generator, device=device
         )
-        flux[archetype] = library.archetypes.observe(mixture, position[archetype]).clamp(min=0.0)
-    parametric = kind == 2
-    if parametric.any():
-        m = int(parametric.sum())
-        rows = torch.randint(library.broad.values.shape[0], (m,), generator=generator, device=device)
-        value = library.broad.observe(rows, position[parametric], outside="zero")
-        flux[parametric] = _power_law(rest[parametric], z[parametric], generator) * (1 + value)
+        lines[2] = lambda at: library.broad.observe(rows_of_lines, at, outside="zero")
+    members = {0: real, 2: parametric}
+    for recipe, lines_of in lines.items():
+        rows = members[recipe]
+        width[rows] = strength[rows] * civ_equivalent_width(lines_of, len(rows), device)
+    if len(archetype):
+        # Over a straight line through the continuum on both sides.
+        sides = 1e4 * torch.log10(torch.tensor([[1450.0, 1465.0, 1690.0, 1700.0]], device=device))
+        level = flux_of_archetype(sides).mean(1, keepdim=True).clamp(min=1e-3)
+        width[archetype] = civ_equivalent_width(
+            lambda at: flux_of_archetype(at) / level - 1, len(archetype), device
+        )
+    shifts = draw_shifts(z, width, generator, config)
+    source = shifts.source(position)
+    for recipe, lines_of in lines.items():
+        rows = members[recipe]
+        value = strength[rows] * lines_of(source[rows]) * shifts[rows].factor(position[rows])
+        flux[rows] = _power_law(rest[rows], z[rows], generator) * (1 + value).clamp(min=0.02)
+    if len(archetype):
+        flux[archetype] = flux_of_archetype(source[archetype]).clamp(min=0.0)
     flux = flux / flux.mean(1, keepdim=True).clamp(min=1e-6)
-    return flux.clamp(max=1e4), kind
+    return flux.clamp(max=1e4), kind, shifts
 
 
 def _narrow_and_host(flux, position, rest, z, library, generator, config):
@@ -163,38 +192,19 @@ def _narrow_and_host(flux, position, rest, z, library, generator, config):
     return flux
 
 
-def _broad_absorption(rest, generator):
-    """Transmission of broad absorption troughs: one or two, the same velocities in every ion."""
-    n, device = rest.shape[0], rest.device
-    transmission = torch.ones_like(rest)
-    for number in range(2):
-        present = (
-            1.0 if number == 0 else (torch.rand((n, 1), generator=generator, device=device) < 0.4).float()
-        )
-        centre = _uniform(0.004, 0.07, (n, 1), generator, device)
-        width = torch.exp(_uniform(math.log(0.003), math.log(0.02), (n, 1), generator, device))
-        depth = present * _uniform(0.2, 1.0, (n, 1), generator, device)
-        lobal = (torch.rand((n, 1), generator=generator, device=device) < 0.12).float()
-        for lines, weight in ((_BAL_LINES, 1.0), (_LOBAL_LINES, lobal)):
-            for wavelength, strength in lines:
-                velocity = 1 - rest / wavelength
-                profile = torch.sigmoid((velocity - centre + width) / (0.2 * width)) * torch.sigmoid(
-                    (centre + width - velocity) / (0.3 * width)
-                )
-                transmission = transmission * (1 - (weight * strength * depth * profile).clamp(0, 1))
-    return transmission
-
-
 def _through_igm(flux, rest, z, kind, generator, config):
     size, device = (flux.shape[0], 1), flux.device
-    transmission, mean = igm.forest_transmission(rest, z, generator)
+    radius = igm.draw_proximity_zones(z, generator) if config.proximity_zones else None
+    transmission, mean = igm.forest_transmission(rest, z, generator, radius)
     # Lines of real quasars hold the mean forest of their own redshift; archetypes that of about z = 2.6.
-    mean_archetype = igm.forest_transmission(rest, torch.full_like(z, 2.6), generator)[1]
+    mean_archetype = igm.forest_transmission(rest, torch.full_like(z, 2.6), generator, radius)[1]
     held = torch.where(
         kind[:, None] == 0, mean, torch.where(kind[:, None] == 1, mean_archetype, torch.ones_like(mean))
     )
     flux = flux * torch.where(rest < 1215.67, (transmission / held.clamp(min=0.05)).clamp(max=3.0), 1.0)
     flux = flux * igm.lyman_limit(rest, z, generator)
+    if config.damping_wing and radius is not None:
+        flux = flux * igm.damping_wing(rest, z, radius, generator)
     if config.dla:
         has = torch.rand(size, generator=generator, device=device) < 0.12 * (z - 1.5).clamp(0, 2)
         if has.any():

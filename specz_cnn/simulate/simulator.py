@@ -10,9 +10,15 @@ import torch
 
 from specz_cnn.io.grid import ModelGrid
 from specz_cnn.simulate.compact import compact_library
-from specz_cnn.simulate.contaminants import galaxy_spectra, sky_spectra, star_spectra
+from specz_cnn.simulate.contaminants import (
+    galaxy_spectra,
+    real_sky_spectra,
+    sky_spectra,
+    star_spectra,
+    transient_spectra,
+)
 from specz_cnn.simulate.convention import HIGHEST, Convention
-from specz_cnn.simulate.observe import lattice_positions, load_noise, observe_spectra
+from specz_cnn.simulate.observe import lattice_positions, load_noise, load_sky_fibres, observe_spectra
 from specz_cnn.simulate.quasars import quasar_spectra
 from specz_cnn.simulate.sky import model_noise
 from specz_cnn.simulate.templates import load_templates
@@ -39,9 +45,27 @@ class SimulationConfig:
         Relative numbers of quasars made from lines of real quasars, archetypes, parametric lines.
     snr_min, snr_max, snr_scatter : float
         Bounds of the S/N per native pixel, and the log-normal scatter by which DR16's distribution is widened.
-    pipeline_redshifts, without_forest : bool, float
-        Give quasars the redshift that SDSS would (`specz_cnn.simulate.convention`), and the share of those whose
-        redshift is that of the fit without the Lyman-alpha forest: p(z) then covers both conventions.
+    frame : {"sdss", "systemic"}
+        What the redshift of a quasar is: what SDSS would give (`specz_cnn.simulate.convention`), or that of the
+        maximum of Mg II, where it is in view or not.
+    without_forest : float
+        In the frame of SDSS, the share whose redshift is that of the fit without the Lyman-alpha forest: p(z) then
+        covers both of its conventions.
+    line_shifts, weak_lines : bool
+        Shifts of lines of high ionisation, and quasars with weak lines (`specz_cnn.simulate.shifts`).
+    associated_absorption : bool
+        Narrow absorption at the quasar's own redshift (`specz_cnn.simulate.absorbers`).
+    proximity_zones, damping_wing : bool
+        Gas that the quasar ionises, with sightlines that differ at z > 4, and neutral gas beyond it at z > 5.8
+        (`specz_cnn.simulate.igm`).
+    transients : float
+        Share of tidal disruption events and supernovae among galaxies.
+    sky_fibres : bool
+        Real sky fibres among the blank sky and as noise, where there are any.
+    other_instruments : float
+        Share observed with other resolution, noise and coverage than those of SDSS, at higher S/N.
+    telluric_residuals : bool
+        What is left of the absorption of the atmosphere.
     damaged : float
         Share whose flux calibration is off by a factor, and share of which only a piece of the spectrum is left.
     """
@@ -54,21 +78,34 @@ class SimulationConfig:
     snr_min: float = 0.4
     snr_max: float = 40.0
     snr_scatter: float = 0.25
-    pipeline_redshifts: bool = True
+    frame: str = "sdss"
     without_forest: float = 0.3
+    line_shifts: bool = True
+    weak_lines: bool = True
     extra_lines: bool = True
     tilt: bool = True
     reddening: bool = True
     narrow_lines: bool = True
     host_galaxies: bool = True
     bal: bool = True
+    associated_absorption: bool = True
     igm: bool = True
+    proximity_zones: bool = True
+    damping_wing: bool = True
     dla: bool = True
     flux_calibration: bool = True
     masked_runs: bool = True
     sky_residuals: bool = True
     cosmic_rays: bool = True
+    telluric_residuals: bool = True
+    sky_fibres: bool = True
+    transients: float = 0.05
+    other_instruments: float = 0.08
     damaged: float = 0.05
+
+    def __post_init__(self):
+        if self.frame not in ("sdss", "systemic"):
+            raise ValueError(f'frame must be "sdss" or "systemic", not {self.frame!r}')
 
     @classmethod
     def from_dict(cls, values):
@@ -110,6 +147,10 @@ class Simulator:
         Name of the file with real inverse variances in ``directory``.
     noise_keep : array_like of bool, optional
         Rows of the noise file to use.
+    sky : str
+        Name of the file with real sky fibres in ``directory``; it need not be there.
+    sky_keep : array_like of bool, optional
+        Rows of it to use.
     device : str or `torch.device`
     """
 
@@ -121,6 +162,8 @@ class Simulator:
         config=None,
         noise="dev_spectra.npz",
         noise_keep=None,
+        sky="sky_fibres.npz",
+        sky_keep=None,
         device="cpu",
     ):
         self.grid = grid or ModelGrid()
@@ -129,11 +172,15 @@ class Simulator:
         if directory is None:
             library, ivar = compact_library(smooth=float(self.grid.factor)), model_noise(self.grid)
             # All its quasars are parametric, and made at the redshift that is their label.
-            self.config = replace(self.config, recipe_weights=(0.0, 0.0, 1.0), pipeline_redshifts=False)
+            self.config = replace(self.config, recipe_weights=(0.0, 0.0, 1.0), frame="systemic")
         else:
             library = load_templates(directory, smooth=float(self.grid.factor))
             ivar = load_noise(Path(directory) / noise, self.grid, keep=noise_keep)
         self.library, self.noise = library.to(self.device), ivar.to(self.device)
+        self._sky = None
+        if directory is not None and (Path(directory) / sky).is_file():
+            fibres = load_sky_fibres(Path(directory) / sky, self.grid, keep=sky_keep)
+            self._sky = tuple(part.to(self.device) for part in fibres) if len(fibres[0]) else None
         self.loglam = lattice_positions(self.grid, self.device)
 
     def draw(self, n, seed):
@@ -160,14 +207,34 @@ class Simulator:
             z[quasar], self.library, self.loglam, generator, config
         )
         flux[galaxy] = galaxy_spectra(z[galaxy], self.library, self.loglam, generator)
+        broad = galaxy[torch.rand(len(galaxy), generator=generator, device=device) < config.transients]
+        z[broad] = z[broad] * 0.4
+        flux[broad] = transient_spectra(z[broad], self.library, self.loglam, generator)
         flux[star] = star_spectra(z[star], self.library, self.loglam, generator)
         flux[sky] = sky_spectra(len(sky), self.loglam, generator)
         snr[sky] = 0.3 * torch.rand(len(sky), generator=generator, device=device)
+        other = torch.rand(n, generator=generator, device=device) < config.other_instruments
+        other &= label != 3
+        brighter = torch.exp(2.5 * torch.rand(n, generator=generator, device=device))
+        snr = torch.where(other, snr * brighter, snr)
         clean = flux
+        real_sky = self._sky if config.sky_fibres else None
         flux, ivar = observe_spectra(
-            flux, snr, self.noise, self.loglam, generator, config, native_per_pixel=self.grid.factor
+            flux,
+            snr,
+            self.noise,
+            self.loglam,
+            generator,
+            config,
+            native_per_pixel=self.grid.factor,
+            z=z,
+            other=other,
+            sky=real_sky,
         )
-        if config.pipeline_redshifts:
+        if real_sky is not None and len(sky):
+            rows = sky[torch.rand(len(sky), generator=generator, device=device) < 0.6]
+            flux[rows], ivar[rows] = real_sky_spectra(len(rows), real_sky, generator)
+        if config.frame == "sdss":
             red = torch.rand(len(quasar), generator=generator, device=device) < config.without_forest
             fit = ~is_bal[quasar] & (z[quasar] < HIGHEST)
             rows = quasar[fit]

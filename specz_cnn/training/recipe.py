@@ -188,19 +188,27 @@ def build_simulator(data, *, grid, config, noise_keep=None, device="cpu"):
     """
     if data is not None and noise_keep is None:
         noise_keep = outside_validation(Path(data) / "dev_spectra.npz")
-    return Simulator(data, grid=grid, config=config, noise_keep=noise_keep, device=device)
+    sky_keep = None if data is None else outside_validation(Path(data) / "sky_fibres.npz")
+    return Simulator(data, grid=grid, config=config, noise_keep=noise_keep, sky_keep=sky_keep, device=device)
 
 
 def outside_validation(path):
-    """Rows of a labelled file that do not belong to the validation half; None (all) without such a file or groups."""
+    """Rows of a file of spectra that do not belong to the validation half; None (all) without such a file or groups.
+
+    Sky fibres belong together by plate.
+    """
     if not Path(path).exists():
         return None
     from specz_cnn.evaluate.split import split_half
 
     with np.load(path) as data:
-        if "group" not in data:
+        if "group" in data:
+            groups = data["group"]
+        elif "plate_mjd_fiber" in data:
+            groups = data["plate_mjd_fiber"][:, 0]
+        else:
             return None
-        return np.asarray(split_half(data["group"])) != "validation"
+        return np.asarray(split_half(groups)) != "validation"
 
 
 def start_from(network, start):

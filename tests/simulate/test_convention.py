@@ -117,8 +117,8 @@ def test_redshifts_of_the_pipeline_are_reproduced(data_dir):
 def test_labels_follow_the_convention(data_dir):
     """Only the redshifts of quasars change, by what lines are shifted against each other."""
     batches = [
-        Simulator(data_dir, config=SimulationConfig(pipeline_redshifts=value)).draw(300, 11)
-        for value in (True, False)
+        Simulator(data_dir, config=SimulationConfig(frame=value)).draw(300, 11)
+        for value in ("sdss", "systemic")
     ]
     assert torch.equal(batches[0].flux, batches[1].flux)
     dv = C * (batches[0].z - batches[1].z) / (1 + batches[1].z)
