@@ -21,7 +21,7 @@ from specz_cnn.models.eigenspectra import SAMPLE, SHIFT, Eigenspectra, read_eige
 from specz_cnn.models.info import ModelInfo
 from specz_cnn.models.pca import PCA
 from specz_cnn.models.registry import save_model
-from specz_cnn.simulate import Simulator
+from specz_cnn.simulate import SimulationConfig, Simulator
 from specz_cnn.simulate.convention import HIGHEST, Convention
 from specz_cnn.simulate.observe import observe_spectra
 from specz_cnn.simulate.quasars import quasar_spectra
@@ -84,7 +84,18 @@ def learn(data, settings, *, progress=None):
     """
     progress = progress or (lambda line: None)
     seed = settings["seed"]
-    simulator = Simulator(data, noise_keep=outside_validation(Path(data) / "dev_spectra.npz"))
+    # Lines as real quasars of the library have them, in the convention that the labels stand in.
+    config = SimulationConfig(
+        line_shifts=False,
+        weak_lines=False,
+        associated_absorption=False,
+        proximity_zones=False,
+        damping_wing=False,
+        telluric_residuals=False,
+        sky_fibres=False,
+        other_instruments=0.0,
+    )
+    simulator = Simulator(data, config=config, noise_keep=outside_validation(Path(data) / "dev_spectra.npz"))
     quasars = simulate_quasars(simulator, seed=seed, **settings["simulation"])
     progress(f"{len(quasars)} quasars")
     first, describing = (
