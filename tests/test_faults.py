@@ -310,7 +310,7 @@ class TestOutput:
         path = tmp_path / "z.ecsv"
         path.write_text("before")
 
-        def interrupted(*args):
+        def interrupted(*args, **kwargs):
             os.kill(os.getpid(), signal.SIGINT)  # as Ctrl-C does
             signal.pause()
 

@@ -101,7 +101,8 @@ def _merge(args):
 
     if args.output.resolve() in (path.resolve() for path in args.merge):
         raise UsageError(f"{args.output} would replace one of the files that are merged")
-    merged = merge_verdicts([read_verdicts(path) for path in args.merge], tolerance=args.tolerance)
+    tables = [_signed(read_verdicts(path), path.stem) for path in args.merge]
+    merged = merge_verdicts(tables, tolerance=args.tolerance)
     write_verdicts(merged, args.output)
     open_questions = disagreements(merged)
     for row in open_questions:
@@ -109,6 +110,13 @@ def _merge(args):
         print(f"{name}: {row['disagreement']}")
     _say(f"{len(merged)} spectra, {len(open_questions)} with disagreement; wrote {args.output}")
     return 0
+
+
+def _signed(verdicts, name):
+    """Verdicts without an inspector's name get that of their file: two nameless people are not one."""
+    names = [str(value) or name for value in verdicts["inspector"]]
+    verdicts["inspector"] = names
+    return verdicts
 
 
 def _make_page(args):
@@ -157,7 +165,8 @@ def _fitter(name, meta):
         return None
     meta = {key.lower(): value for key, value in meta.items()}
     try:
-        fitter = Fitter(name or meta.get("model") or None, None)
+        # The network alone: what is shown is which redshifts it thinks possible, on the bins of its output.
+        fitter = Fitter(name or meta.get("model") or None, None, measure=False)
     except (OSError, ValueError, RuntimeError) as error:
         if name:
             raise

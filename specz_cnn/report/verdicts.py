@@ -90,7 +90,7 @@ def read_verdicts(path: PathLike) -> QTable:
         If a column is missing or a value makes no sense; the message names the file and the line.
     """
     path = Path(path)
-    # The page begins the file with a byte-order mark, by which spreadsheets know that it is UTF-8.
+    # Spreadsheets begin the file with a byte-order mark.
     with path.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream)
         if missing := [name for name in VERDICT_COLUMNS if name not in (reader.fieldnames or ())]:

@@ -192,3 +192,16 @@ def test_equal_names_do_not_overwrite_each_other(tmp_path):
 
     names = _names([Path("a/spec.fits"), Path("b/spec.fits")], tmp_path, "png")
     assert [path.name for path in names.values()] == ["spec.png", "spec-2.png"]
+
+
+def test_merge_of_nameless_files_loses_no_verdict(tmp_path, capsys):
+    from specz_cnn.report import VERDICT_COLUMNS, read_verdicts
+
+    for name, z_vi in (("ann", 2.4), ("bob", 3.4)):
+        row = f"spec.fits,3655,55240,110,2.4,{z_vi},3,3,accept,,,2026-01-01T12:00:00Z"
+        (tmp_path / f"{name}.csv").write_text(",".join(VERDICT_COLUMNS) + "\n" + row + "\n")
+    files = [str(tmp_path / f"{name}.csv") for name in ("ann", "bob")]
+    assert main(["inspect", "--merge", *files, "-o", str(tmp_path / "both.csv")]) == 0
+    assert "z: ann 2.4000, bob 3.4000" in capsys.readouterr().out
+    (row,) = read_verdicts(tmp_path / "both.csv")
+    assert row["inspector"] == "ann;bob" and row["verdict"] == "disagree"

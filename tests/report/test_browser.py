@@ -362,6 +362,7 @@ def test_import_continues_elsewhere(inspector, page, tmp_path):
 def test_undo_and_taking_back(inspector):
     from selenium.webdriver.common.action_chains import ActionChains
 
+    sign(inspector)
     press(inspector, "a")
     is_shown(inspector, 1)
     ActionChains(inspector).key_down("\ue009").send_keys("z").key_up("\ue009").perform()
@@ -375,14 +376,79 @@ def test_undo_and_taking_back(inspector):
     element(inspector, "advance").click()
 
 
+def sign(driver):
+    driver.execute_script("document.getElementById('inspector').value = 'Ann'")
+
+
 def test_correct_without_moving_is_accept(inspector):
+    sign(inspector)
     press(inspector, "c")
     assert inspector.execute_script("return inspection.entries.get(0).verdict") == "accept"
 
 
 def test_accept_after_moving_takes_the_best_redshift(inspector):
+    sign(inspector)
     press(inspector, "w", "a")
     assert inspector.execute_script("return inspection.entries.get(0).z_vi") == pytest.approx(REDSHIFTS[0])
+
+
+def test_the_name_is_asked_for_once(inspector):
+    press(inspector, "a")
+    assert "name" in element(inspector, "toast").get_attribute("textContent") and state(inspector, "row") == 0
+    press(inspector, *"Ann", "\ue007")
+    is_shown(inspector, 1)
+    assert inspector.execute_script("return inspection.entries.get(0).inspector") == "Ann"
+
+
+def test_accept_asks_for_the_class_of_what_may_be_no_quasar(inspector):
+    sign(inspector)
+    inspector.execute_script("inspection.page.columns.p_qso[0] = 0.4")
+    press(inspector, "a")
+    assert "what is it?" in element(inspector, "toast").get_attribute("textContent")
+    assert element(inspector, "progress").text == "0 of 40 inspected"
+    press(inspector, "s")
+    is_shown(inspector, 1)
+    entry = inspector.execute_script("return inspection.entries.get(0)")
+    assert (entry["verdict"], entry["class_person"]) == ("accept", 1)
+
+
+def test_filters_and_order_are_there_after_a_reload(inspector, page):
+    element(inspector, "snr-min").send_keys("2")
+    inspector.find_elements("css selector", "#list-head button")[1].click()
+    count = element(inspector, "count").text
+    inspector.execute_script("localStorage.setItem(`specz-cnn:${inspection.page.id}:place`, '0')")
+    open_page(inspector, page)
+    assert element(inspector, "count").text == count != "40 spectra"
+    assert element(inspector, "snr-min").get_attribute("value") == "2"
+    assert "▴" in inspector.find_elements("css selector", "#list-head button")[1].text
+    assert state(inspector, "row") != 0  # S/N 0.5: the filter excludes it
+    element(inspector, "clear-filters").click()
+
+
+def test_peaks_of_p_z_are_listed_and_p_z_is_clicked(inspector):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    (button,) = inspector.find_elements("css selector", "#solutions button")
+    assert "z 0.298" in button.text  # the middle of the bin that holds 0.3
+    ActionChains(inspector).move_to_element_with_offset(element(inspector, "pdf"), 100, 0).click().perform()
+    assert state(inspector, "z") > 1.5
+    button.click()
+    assert state(inspector, "z") == pytest.approx(REDSHIFTS[0], abs=0.01)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1000, 700), (1280, 720), (400, 800)])
+def test_verdicts_are_on_the_screen(inspector, page, width, height):
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    inspector.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        open_page(inspector, page)
+        for name in ("accept", "correct", "reject"):
+            box = inspector.execute_script(
+                f"return document.querySelector('#verdicts .{name}').getBoundingClientRect().toJSON()"
+            )
+            assert 0 <= box["left"] and box["right"] <= width and 0 <= box["top"] and box["bottom"] <= height
+    finally:
+        inspector.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_keys_do_nothing_while_typing(inspector):

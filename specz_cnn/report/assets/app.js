@@ -46,6 +46,9 @@ function fullView() {
 function showWords() {
   const row = current.row;
   $("name").textContent = spectrumName(row);
+  showLinks(row);
+  showSolutions();
+  $("classes").classList.remove("asked");
   const numbers = [
     ["z", column.z[row], 4, column.z_err[row]], ["confidence", column.confidence[row], 3], ["p(quasar)", column.p_qso[row], 3],
     ["S/N", column.snr[row], 1],
@@ -63,6 +66,16 @@ function showWords() {
   $("numbers").style.whiteSpace = "pre-wrap";
   const flags = flagsOf(row).map((flag) => Object.assign(document.createElement("span"), { textContent: `⚑ ${flag.line}`, title: flag.name }));
   $("flags").replaceChildren(...(flags.length ? flags : ["no warning flag"]));
+}
+
+// Links that open elsewhere when they are clicked; the page itself loads nothing.
+function showLinks(row) {
+  const ra = column.ra[row], dec = column.dec[row];
+  const places = ra === null || dec === null ? [] : [
+    ["SkyServer", `https://skyserver.sdss.org/dr16/en/tools/explore/summary.aspx?ra=${ra}&dec=${dec}`],
+    ["Legacy Surveys", `https://www.legacysurvey.org/viewer?ra=${ra}&dec=${dec}&layer=ls-dr10&zoom=15&mark=${ra},${dec}`],
+  ];
+  $("links").replaceChildren(...places.map(([text, href]) => Object.assign(document.createElement("a"), { textContent: text, href, target: "_blank", rel: "noopener noreferrer" })));
 }
 
 function candidates() {
@@ -181,8 +194,15 @@ function showVerdict() {
   $("progress").setAttribute("aria-valuenow", done);
 }
 
+// Verdicts since the last export; the browser asks before the page is left with them.
+let unexported = 0;
+
 function record(changes) {
   changeEntry(current.row, changes);
+  if ("verdict" in changes) {
+    unexported++;
+    if (unexported % 50 === 0) toast(`${unexported} verdicts are not exported yet: they are in this browser only.`, 5000);
+  }
   if (!storageWorks) toast("This browser does not keep anything: export before you close the page!", 8000);
   showVerdict();
   drawList();
@@ -200,6 +220,19 @@ function judge(verdict) {
     toast("The redshift is the best one: accepted.");
   } else if (verdict === "accept" && !unmoved) toast(`Accepted z = ${best.toFixed(4)}; your own is recorded by c.`);
   const rejected = verdict === "reject";
+  // A verdict never says more than the inspector did: of what may be no quasar, the class is asked for.
+  if (!rejected && doubtfulClass(row) && entry.class_person === undefined) {
+    pending = { row, verdict };
+    $("classes").classList.add("asked");
+    return toast("This may be no quasar: what is it? (q quasar, g galaxy, s star, u unknown ...)", 6000);
+  }
+  if (!askedForName && !$("inspector").value.trim()) {
+    askedForName = true;
+    pending = { row, verdict };
+    $("inspector").focus();
+    return toast("Your name, once (Enter to go on): it stands in every verdict.", 6000);
+  }
+  pending = null;
   // What an earlier rejection said about class and confidence does not hold any more.
   const said = entry.verdict === "reject" && !rejected ? {} : entry;
   record({
@@ -214,11 +247,57 @@ function judge(verdict) {
   if ($("advance").checked && neighbour(row, 1) !== row) show(neighbour(row, 1));
 }
 
+// A verdict that waits for a class, or for the name of the inspector.
+let pending = null, askedForName = false;
+
+// Whether a spectrum may be none of a quasar, by its flags or its p_qso.
+function doubtfulClass(row) {
+  return flagsOf(row).some((flag) => flag.name === "NOT_QSO") || (column.p_qso[row] !== null && column.p_qso[row] < 0.9);
+}
+
+function goOn() {
+  $("classes").classList.remove("asked");
+  const waiting = pending;
+  pending = null;
+  if (waiting && waiting.row === current.row) judge(waiting.verdict);
+}
+
+// The best separate solutions: peaks of p(z) at least 6000 km/s apart, with the probability near each.
+function solutions(count = 5) {
+  const { pdf } = current;
+  if (!pdf) return [];
+  const { first, step } = page.pdf, reach = Math.round(3000 / SPEED_OF_LIGHT / step);
+  const left = Float64Array.from(pdf, (value) => (value > -6 ? 10 ** value : 0));
+  const found = [];
+  while (found.length < count) {
+    let top = 0;
+    for (let k = 1; k < left.length; k++) if (left[k] > left[top]) top = k;
+    if (!(left[top] > 1e-5)) break;
+    let share = 0;
+    for (let k = Math.max(0, top - 2 * reach); k <= Math.min(left.length - 1, top + 2 * reach); k++) {
+      if (Math.abs(k - top) <= reach) share += left[k];
+      left[k] = 0;
+    }
+    found.push({ value: Math.expm1(first + step * top), share });
+  }
+  return found;
+}
+
+function showSolutions() {
+  $("solutions").replaceChildren(...solutions().map(({ value, share }, i) => {
+    const button = Object.assign(document.createElement("button"), { onclick: () => setRedshift(value), title: "a peak of p(z)" });
+    button.append(`${i + 1}: z ${value.toFixed(3)} `, Object.assign(document.createElement("small"), { textContent: share >= 0.001 ? share.toFixed(3) : share.toExponential(0) }));
+    return button;
+  }));
+  $("solutions").hidden = !$("solutions").children.length;
+}
+
 function toggle(name, value) {
   const entry = entries.get(current.row) ?? {};
   const changes = { [name]: entry[name] === value ? undefined : value };
   if (entry.verdict) Object.assign(changes, { [name]: value, date: new Date().toISOString().slice(0, 19) + "Z" });
   record(changes);
+  if (name === "class_person" && pending) goOn();
 }
 
 function undo() {
@@ -236,6 +315,7 @@ function exportVerdicts() {
   link.download = `verdicts${who ? `-${who}` : ""}.csv`;
   link.href = URL.createObjectURL(new Blob([verdictsAsCsv()], { type: "text/csv" }));
   link.click();
+  unexported = 0;
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   const drafts = entries.size - done;
   toast(`${done} verdicts exported${drafts ? `; ${drafts} notes without a verdict left out` : ""}.`);
@@ -464,6 +544,12 @@ function connect() {
   for (const id of ["z", "comment", "inspector", "search"]) $(id).addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); event.target.blur(); } });
   $("z").onblur = requestDraw;
   $("comment").oninput = (event) => record({ comment: event.target.value });
+  $("inspector").onblur = () => { if (pending && $("inspector").value.trim()) goOn(); };
+  $("pdf").onclick = (event) => {
+    const share = (event.offsetX - 8) / ($("pdf").clientWidth - 16); // as drawPdf has it
+    setRedshift(Math.expm1(Z_LIMITS[0] + Math.min(1, Math.max(0, share)) * (Z_LIMITS[1] - Z_LIMITS[0])));
+  };
+  window.addEventListener("beforeunload", (event) => { if (unexported) event.preventDefault(); });
   $("inspector").oninput = (event) => storageSet("specz-cnn:inspector", event.target.value);
   $("smooth").oninput = (event) => setSmoothing(Number(event.target.value));
   $("band").onchange = (event) => { current.band = event.target.checked; requestDraw(); };
@@ -499,7 +585,9 @@ function start() {
   $("smooth").value = current.smooth;
   const place = Number(storageGet(`${STORE}place`) ?? 0);
   current.row = place < rowCount ? place : 0;
+  recoverFilters();
   applyFilters();
+  if (order.length && !order.includes(current.row)) current.row = order[0];
   if (recovered) toast(`${recovered} verdicts recovered.`);
   if (!storageWorks) toast("This browser does not keep anything: export before you close the page!", 8000);
   loadEigenspectra().then(() => show(current.row)).then(() => { document.documentElement.dataset.ready = Math.round(performance.now()); });

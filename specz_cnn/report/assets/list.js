@@ -84,6 +84,22 @@ function clearFilters() {
   applyFilters();
 }
 
+const FILTERS = () => [...$("filters").querySelectorAll("input, select")];
+
+// Filters and order are there again when the page is opened again.
+function keepFilters() {
+  const values = Object.fromEntries(FILTERS().map(({ id, value }) => [id, value]).filter(([, value]) => value));
+  storageSet(`${STORE}filters`, JSON.stringify({ values, sorting }));
+}
+
+function recoverFilters() {
+  try {
+    const kept = JSON.parse(storageGet(`${STORE}filters`) ?? "{}");
+    for (const element of FILTERS()) if (kept.values?.[element.id]) element.value = kept.values[element.id];
+    if (LIST_COLUMNS[kept.sorting?.index]) { sorting = kept.sorting; showSorting(); }
+  } catch { /* a spoilt setting is no setting */ }
+}
+
 function limit(id, missing) {
   const value = parseFloat($(id).value.replace(",", "."));
   return Number.isFinite(value) ? value : missing;
@@ -108,6 +124,7 @@ function applyFilters() {
   };
   order = Array.from({ length: rowCount }, (_, row) => row).filter(passes);
   sortOrder();
+  keepFilters();
   $("count").textContent = order.length === rowCount ? `${rowCount} spectra` : `${order.length} of ${rowCount} spectra`;
   $("clear-filters").hidden = order.length === rowCount;
   revealRow(current.row);
@@ -116,11 +133,15 @@ function applyFilters() {
 function sortBy(index) {
   if (sorting.index === index && sorting.down) sorting = { index: -1, down: false };
   else sorting = { index, down: sorting.index === index };
+  showSorting();
+  applyFilters();
+}
+
+function showSorting() {
   [...$("list-head").children].forEach((button, i) => {
     const sign = i !== sorting.index ? "" : sorting.down ? " ▾" : " ▴";
     button.textContent = LIST_COLUMNS[i].title + sign;
   });
-  applyFilters();
 }
 
 function sortOrder() {

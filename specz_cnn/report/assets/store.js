@@ -73,7 +73,7 @@ function csvField(value) {
   return /[",]/.test(text) || text !== text.trim() ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-// The byte-order mark tells spreadsheets that the file is UTF-8.
+// Without a byte-order mark, which other readers take for a part of the first column's name.
 function verdictsAsCsv() {
   const lines = [page.verdictColumns.join(",")];
   for (let row = 0; row < rowCount; row++) {
@@ -83,7 +83,7 @@ function verdictsAsCsv() {
     for (const name of ["file", "plate", "mjd", "fiber", "z"]) known[name] = page.columns[name][row];
     lines.push(page.verdictColumns.map((name) => csvField(known[name])).join(","));
   }
-  return `\uFEFF${lines.join("\r\n")}\r\n`;
+  return `${lines.join("\r\n")}\r\n`;
 }
 
 function parseCsv(text) {
