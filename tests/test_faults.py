@@ -278,7 +278,10 @@ class TestOutput:
         monkeypatch.setattr(specz_cnn.redshift.fit, "fit_redshifts_cnn", lambda *args, **kwargs: table)
         monkeypatch.setattr(os, "access", lambda path, mode: True)
         monkeypatch.chdir(output)
-        command = ["fit", "a.fits", "b.fits", "c.fits", "-o", str(output / "z.ecsv")]
+        paths = [str(root / name) for name in ("a.fits", "b.fits", "c.fits")]
+        for path in paths:
+            Path(path).touch()
+        command = ["fit", *paths, "-o", str(output / "z.ecsv")]
         assert main(command) == 0  # the user "nobody" may not be able to read what is imported on the way
         (output / "z.ecsv").unlink()
         capsys.readouterr()
@@ -315,7 +318,7 @@ class TestOutput:
             signal.pause()
 
         monkeypatch.setattr(Fitter, "fit", interrupted)
-        assert main(["fit", "--example", "-o", str(path)]) == 130
+        assert main(["fit", "--example", "-o", str(path), "--overwrite"]) == 130
         assert capsys.readouterr().err.endswith("interrupted\n")
         assert [p.name for p in tmp_path.iterdir()] == ["z.ecsv"] and path.read_text() == "before"
 
