@@ -31,6 +31,12 @@ def add_arguments(parser):
         default=0.55,
         help="share of quasars with DR16's redshifts, the rest uniform in z",
     )
+    parser.add_argument(
+        "--frame",
+        choices=("sdss", "systemic"),
+        default="sdss",
+        help="redshifts as SDSS's pipeline gives them, or of the maximum of Mg II (default: %(default)s)",
+    )
     parser.add_argument("--quasars-only", action="store_true")
     parser.add_argument(
         "--grid-of",
@@ -46,8 +52,10 @@ def run(args):
     from specz_cnn.simulate import SimulationConfig
     from specz_cnn.training.recipe import build_simulator, read_recipe
 
-    existing(args.data)
+    if args.data:
+        existing(args.data)
     settings = {"z_min": args.z_min, "z_max": args.z_max, "dr16_fraction": args.dr16_fraction}
+    settings["frame"] = args.frame
     if args.quasars_only:
         settings["class_weights"] = (1.0, 0.0, 0.0, 0.0)
     files = args.format == "spec-lite"

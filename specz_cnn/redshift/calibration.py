@@ -5,7 +5,8 @@ Step by step, each with few parameters and a proper score where there is one:
 1. odds between peaks (temperature, floor): likelihood of the probability within 3000 km/s of the truth;
 2. shape of the peaks (width, wing): likelihood of the truth within its peak, of the redshifts that are right;
 3. the point estimate with the smallest errors;
-4. errors: for each of a few classes of raw width, the factor that makes the interval hold 68 % of the truths;
+4. errors: for each of a few classes of raw width, the factor that makes the interval hold 68 % of the truths, and for each
+   range of redshift another, shrunk towards one where there are few spectra;
 5. confidence and probability of being a quasar: monotone logistic maps, by maximum likelihood;
 6. the thresholds of flags, so that at most one in a thousand unflagged redshifts is wrong.
 
@@ -15,6 +16,7 @@ What a calibration holds is described in `specz_cnn.redshift.posterior`.
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
@@ -24,6 +26,7 @@ from specz_cnn.redshift.posterior import (
     IDENTITY,
     certainty,
     confidence_of,
+    error_factor,
     posterior,
     quasar_odds,
     reshape_peaks,
@@ -32,7 +35,7 @@ from specz_cnn.redshift.posterior import (
 from specz_cnn.results.distribution import find_peak, smooth_cumulative
 from specz_cnn.velocity import RIGHT, SPEED_OF_LIGHT
 
-__all__ = ["calibrate", "fit_monotone"]
+__all__ = ["calibrate", "fit_errors", "fit_monotone"]
 
 _SUBSET = 4000  # spectra from which the parameters of the distributions are fitted
 _ESTIMATES = (
@@ -42,6 +45,8 @@ _ESTIMATES = (
     {"kind": "median", "half_width": 3000.0},
 )
 _PER_CLASS = 80  # right redshifts, at least, in each class of width
+_RANGES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.5, 4.4, 5.5, 7.2)  # of redshift, for errors
+_SHRINKAGE = 6.0  # spectra that say as much as the belief that errors are the same at every redshift
 _DOUBT = 0.9  # SMALL_DELTA is raised where the redshift is right less often than this
 
 
@@ -119,8 +124,8 @@ def calibrate(
             calibration["estimate"] = _choose_estimate(*data, bins, calibration)
     found = posterior(output[use], bins=bins, calibration=calibration, z_range=z_range)
     right = np.abs(np.log1p(found.z) - truth) < RIGHT
-    calibration["error"] = _fit_errors(
-        found.width, SPEED_OF_LIGHT * np.abs(np.log1p(found.z) - truth), right, precision
+    calibration["error"] = fit_errors(
+        found.width, SPEED_OF_LIGHT * np.abs(np.log1p(found.z) - truth), right, precision, truth
     )
     agree = None
     if z_check is not None:
@@ -259,9 +264,9 @@ def _choose_estimate(logits, truth, weight, bins, calibration):
     return dict(min(_ESTIMATES, key=spread))
 
 
-def _fit_errors(width, error, right, weight):
+def fit_errors(width, error, right, weight, u):
     """Factors on the raw widths (km/s) that make intervals hold 68.3 % of the truths, of redshifts that are right."""
-    width, error, weight = width[right], error[right], weight[right]
+    width, error, weight, u = width[right], error[right], weight[right], u[right]
     if not width.size:
         return dict(IDENTITY["error"])
     n_classes = int(np.clip(_effective_size(weight) // _PER_CLASS, 1, 8))
@@ -276,7 +281,20 @@ def _fit_errors(width, error, right, weight):
         return dict(IDENTITY["error"])
     # A wider peak never gets a smaller error.
     calibrated = np.maximum.accumulate(np.array(raw) * factor)
-    return {"raw": raw, "factor": (calibrated / raw).tolist()}
+    nodes = {"raw": raw, "factor": (calibrated / raw).tolist()}
+    return nodes | {"redshift": _errors_by_redshift(error / (width * error_factor(width, nodes)), weight, u)}
+
+
+def _errors_by_redshift(pull, weight, u):
+    """Factor by which errors are off in ranges of redshift, less so where few spectra say it."""
+    z, factor = [], []
+    for low, high in pairwise(_RANGES):
+        here = (u >= np.log1p(low)) & (u < np.log1p(high)) & (weight > 0)
+        n = _effective_size(weight[here])
+        found = _weighted_quantile(pull[here], weight[here], 0.6827) if n >= 3 else 1.0
+        z.append(float(np.expm1(0.5 * (np.log1p(low) + np.log1p(high)))))
+        factor.append(float(max(found, 1e-3) ** (n / (n + _SHRINKAGE))))
+    return {"z": z, "factor": factor}
 
 
 def _weighted_quantile(values, weight, level):

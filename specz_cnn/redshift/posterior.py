@@ -19,7 +19,8 @@ keys with values that change nothing:
 ``estimate``
     ``kind`` of the point estimate: "mean" of p(z) within ``half_width`` (km/s) of the peak, or "median" of the peak.
 ``error``
-    ``factor`` by which the half width of the central 68 % is multiplied, at given ``raw`` half widths (km/s).
+    ``factor`` by which the half width of the central 68 % is multiplied, at given ``raw`` half widths (km/s); optionally
+    ``redshift``, another factor at given ``z``: what real spectra scatter by is not the same everywhere.
 ``confidence``
     Maps from the logit of the probability within 3000 km/s to the logit of the confidence, as nodes ``x`` and ``y``:
     ``alone`` without a cross-check, ``agree`` and ``disagree`` with the model named ``check``.
@@ -56,6 +57,7 @@ __all__ = [
     "apply_map",
     "certainty",
     "confidence_of",
+    "error_factor",
     "posterior",
     "split_output",
 ]
@@ -206,7 +208,7 @@ def _from_logits(logits, own, step, calibration):
     floor = calibration["floor"]
     pdf = (1 - floor) * pdf + floor / pdf.shape[1]
     width = 0.5 * SPEED_OF_LIGHT * (high - low)
-    factor = error_factor(width, calibration["error"])
+    factor = error_factor(width, calibration["error"], u)
     u_second, p_second = _runner_up(pdf, u, step)
     inside = np.clip(u, low, high)
     return {
@@ -227,7 +229,7 @@ def _from_numbers(output, calibration, z_range):
     """The `Posterior` of a network that returns one number and its spread: a Gaussian, the rest spread evenly."""
     u, spread = output.T
     width = np.maximum(SPEED_OF_LIGHT * spread, 1.0)
-    sigma = error_factor(width, calibration["error"]) * width / SPEED_OF_LIGHT
+    sigma = error_factor(width, calibration["error"], u) * width / SPEED_OF_LIGHT
     score = -np.log(width / 1000)
     confidence = confidence_of(score, calibration, number=True)
     n_bins, step = _Z_BINS["n"], _Z_BINS["step"]
@@ -323,11 +325,14 @@ def certainty(confidence, p_qso):
     return confidence * np.where(np.isnan(p_qso), 1.0, p_qso)
 
 
-def error_factor(width, nodes):
-    """Factor by which a raw half width (km/s) is multiplied, interpolated in its logarithm."""
-    if not len(nodes["raw"]):
-        return np.ones_like(width)
-    return np.interp(np.log(np.maximum(width, 1e-3)), np.log(nodes["raw"]), nodes["factor"])
+def error_factor(width, nodes, u=None):
+    """Factor by which a raw half width (km/s) is multiplied, interpolated in its logarithm, and in u = ln(1 + z)."""
+    factor = np.ones_like(width)
+    if len(nodes["raw"]):
+        factor = np.interp(np.log(np.maximum(width, 1e-3)), np.log(nodes["raw"]), nodes["factor"])
+    if u is not None and "redshift" in nodes:
+        factor = factor * np.interp(u, np.log1p(nodes["redshift"]["z"]), nodes["redshift"]["factor"])
+    return factor
 
 
 def reshape_peaks(log_p, centre, step, calibration):

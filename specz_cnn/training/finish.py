@@ -43,6 +43,7 @@ def save_weights(trainer, recipe, directory, *, tag=None):
         bins=model.get("bins"),
         target=model.get("target"),
         z_range=(recipe.simulation.z_min, recipe.simulation.z_max),
+        frame=recipe.simulation.frame,
         recipe={
             "text": recipe.text,
             "steps": trainer.step,

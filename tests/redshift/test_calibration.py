@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from specz_cnn.redshift.calibration import calibrate, fit_monotone
-from specz_cnn.redshift.posterior import apply_map, certainty, confidence_of, posterior
+from specz_cnn.redshift.calibration import calibrate, fit_errors, fit_monotone
+from specz_cnn.redshift.posterior import apply_map, certainty, confidence_of, error_factor, posterior
 from specz_cnn.velocity import RIGHT
 
 STEP = 4e-4 * np.log(10)
@@ -188,3 +188,16 @@ def test_refusals(sample):
         calibrate(output, z, np.zeros_like(is_quasar), bins=BINS)
     with pytest.raises(ValueError, match="name of the model"):
         calibrate(output, z, is_quasar, bins=BINS, z_check=z)
+
+
+def test_errors_by_redshift_follow_what_is_seen_there():
+    """Where errors are twice too small they grow by nearly two; a handful of spectra moves them less."""
+    rng = np.random.default_rng(5)
+    n = 3000
+    u = np.log1p(np.concatenate([rng.uniform(0.05, 2.9, n - 10), np.full(10, 5.0)]))
+    width = rng.uniform(100, 300, n)
+    scatter = np.where(u > np.log1p(2.5), 2.0, 1.0)
+    error = np.abs(rng.normal(0, 1, n)) * width * scatter
+    nodes = fit_errors(width, error, np.ones(n, bool), np.ones(n), u)
+    total = error_factor(np.full(3, 200.0), nodes, np.log1p([1.2, 3.0, 4.95]))
+    assert 0.8 < total[0] < 1.15 and 1.7 < total[1] < 2.3 and total[0] < total[2] < 2.0
