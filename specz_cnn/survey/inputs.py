@@ -132,7 +132,7 @@ def read_list(file: Any) -> Iterator[str]:
     Parameters
     ----------
     file : path-like or text file
-        Empty lines and lines that begin with ``#`` do not count.
+        Empty lines and lines that begin with ``#``, indented or not, do not count.
 
     Yields
     ------
@@ -144,7 +144,7 @@ def read_list(file: Any) -> Iterator[str]:
         return
     for line in file:
         line = line.strip("\r\n")
-        if line.strip() and not line.startswith("#"):
+        if line.strip() and not line.lstrip().startswith("#"):
             yield line
 
 

@@ -67,7 +67,7 @@ def test_list_files(tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("# header\na b.fits\r\n\n/c.fits\n")
     assert list(read_list(path)) == ["a b.fits", "/c.fits"]
-    assert list(read_list(io.StringIO("x\ny"))) == ["x", "y"]
+    assert list(read_list(io.StringIO("x\n  # indented\ny"))) == ["x", "y"]
 
 
 def test_names_that_are_not_unicode_survive(tmp_path):
