@@ -139,7 +139,8 @@ def _make_page(args):
         on_error=lambda row, message: problems.append(f"row {row + 1}: {message}"),
         progress=None if args.quiet else _progress(len(table)),
     )
-    spectra, pdfs = tee(rows)
+    # A branch that nobody reads would keep every spectrum.
+    spectra, pdfs = (rows, None) if fitter is None else tee(rows)
     n_spectra = write_inspection_page(
         args.output,
         table,

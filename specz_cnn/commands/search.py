@@ -145,7 +145,8 @@ def _question(args):
     elif given:
         question |= {"plate": args.plate, "mjd": args.mjd, "fiber": args.fiber}
     elif not any(
-        value is not None for value in (args.cls, args.z, args.instrument, args.survey, args.sn_min)
+        value is not None
+        for value in (args.cls, args.z, args.instrument, args.survey, args.sn_min, args.zwarning)
     ):
         raise UsageError(
             "nothing to search for: give --at, --id, --plate, or a condition such as --class QSO"

@@ -42,6 +42,9 @@ def resolve_device(device: Device = None) -> torch.device:
         device = torch.device(device)
     except RuntimeError as error:
         raise ValueError(f"no such device: {device!r} ({str(error).split(':')[0]})") from None
+    if device.type not in ("cpu", "cuda"):
+        # The others lack double precision or Fourier transforms, or hold no numbers at all.
+        raise ValueError(f"no such device: {str(device)!r}; networks run on cpu and cuda")
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:

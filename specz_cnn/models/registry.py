@@ -253,6 +253,12 @@ def resolve_model(name_or_path: ModelName) -> tuple[Path, str | None]:
     raise WeightsError(f"no model {str(name_or_path)!r}: neither a packaged one ({known}) nor a weights file")
 
 
+def is_packaged(name: str) -> bool:
+    """Whether a name or tag is that of a packaged model, which comes before a file of this name."""
+    index = _index(WEIGHTS_DIRECTORY)
+    return index["names"].get(name, name) in index["models"]
+
+
 def model_info(name_or_path: ModelName) -> ModelInfo:
     """What a model is, without loading it.
 

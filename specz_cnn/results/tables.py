@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -147,6 +149,21 @@ def write_table(table: Table, path: PathLike) -> None:
     """
     path = Path(path)
     name = table_format(path)
+    if path.suffix.lower() == ".gz":
+        with write_whole(path) as part:
+            plain = part.with_suffix("")
+            try:
+                write_table(table, plain)
+                # Without a name and a time: equal tables are equal files.
+                with (
+                    open(plain, "rb") as source,
+                    open(part, "wb") as raw,
+                    gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as target,
+                ):
+                    shutil.copyfileobj(source, target)
+            finally:
+                plain.unlink(missing_ok=True)
+        return
     if name == "fits":
         table = _for_fits(table)
     elif name == "votable":

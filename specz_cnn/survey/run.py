@@ -249,6 +249,7 @@ def fit_files(
 
 def _plan(model, cross_check, device, mask, batch_size, rows_per_part, format, client, measure, convention):
     """The job for workers, and the settings that a continued run must share."""
+    from specz_cnn.io.bitmask import mask_bits
     from specz_cnn.models import model_info
     from specz_cnn.models.output import resolve_device
     from specz_cnn.redshift.fitter import default_models, measurement_provenance
@@ -258,6 +259,8 @@ def _plan(model, cross_check, device, mask, batch_size, rows_per_part, format, c
     infos = [model_info(name) if name else None for name in (model, cross_check)]
     tags = [info.tag if info else "" for info in infos]
     sha256 = [info.sha256 if info else "" for info in infos]
+    mask_bits(mask)  # a policy that does not exist is no fault of the files
+    mask = mask if isinstance(mask, str) else int(mask)
     if client is None:
         device = str(resolve_device(device))
     elif device is None:
@@ -283,8 +286,13 @@ def _plan(model, cross_check, device, mask, batch_size, rows_per_part, format, c
 
 
 def _plain(name):
-    """A model's name; of a weights file the absolute path, as workers may run elsewhere."""
-    if isinstance(name, os.PathLike) or (name and os.path.isfile(name)):
+    """A model's name; of a weights file the absolute path, as workers may run elsewhere.
+
+    The name of a packaged model stays what it is, whatever files there are.
+    """
+    from specz_cnn.models.registry import is_packaged
+
+    if isinstance(name, os.PathLike) or (name and not is_packaged(name) and os.path.isfile(name)):
         return os.path.abspath(name)
     return name
 

@@ -17,7 +17,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from specz_cnn.io import SpecLiteError, read_arrays
-from specz_cnn.io.names import spec_file_name
+from specz_cnn.io.names import SPEC_PATTERNS, spec_file_name
 from specz_cnn.training.objects import object_names
 from specz_cnn.training.shards import ShardWriter
 
@@ -112,7 +112,12 @@ def files_below(directory):
     callable
         From rows to a list of paths, None where there is no file.
     """
-    files = {path.name: path for path in sorted(Path(directory).rglob("spec-*.fits*"))}
+    # Compressed or not; of two, the one that is not.
+    files = {
+        path.name.removesuffix(".gz"): path
+        for pattern in reversed(SPEC_PATTERNS)
+        for path in sorted(Path(directory).rglob(pattern))
+    }
 
     def locate(rows):
         return [
