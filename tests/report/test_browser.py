@@ -301,7 +301,7 @@ def test_verdicts_export_and_read_back(inspector, downloads, tmp_path):
     while not (found := list(downloads.glob("verdicts*.csv"))) and time.monotonic() < wait_for_file:
         time.sleep(0.05)
     assert found[0].name == "verdicts-ann-o-néill.csv"
-    assert "1 notes" in element(inspector, "toast").text
+    assert "1 notes" in element(inspector, "toast").get_attribute("textContent")
     table = read_verdicts(found[0])
     assert table["verdict"].tolist() == ["accept", "correct", "reject"]
     assert table["class_person"].tolist() == [30, 3, 1]
