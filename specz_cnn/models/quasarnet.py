@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from specz_cnn.models.network import Network, Objective, architecture
+from specz_cnn.velocity import SPEED_OF_LIGHT
 
 __all__ = [
     "FIRST_WAVELENGTH",
@@ -48,9 +49,8 @@ FIRST_WAVELENGTH = 3600.0
 
 _PIXEL = 1e-3
 _TINY = 1e-7  # keeps the loss of a line that no spectrum of a batch shows from being 0 / 0
-_KERNEL = (
-    650.0 / 299792.458
-)  # width of a line's contribution to p(z) in ln(1 + z): about the published dispersion
+# Width of a line's contribution to p(z) in ln(1 + z): about the published dispersion.
+_KERNEL = 650.0 / SPEED_OF_LIGHT
 _REACH = 4  # of the kernel, in units of its width
 _FLOOR = 1e-9  # probability of each bin of p(z) that no box points at
 
