@@ -119,3 +119,15 @@ def test_inspect_keeps_no_branch_that_nobody_reads(tmp_path, monkeypatch):
 
     arguments = ["inspect", str(tmp_path / "z.ecsv"), "--model", "none", "-o", str(tmp_path / "page.html")]
     assert main(arguments) == 0
+
+
+def test_a_file_written_anew_is_another_model(tmp_path):
+    from specz_cnn.models.registry import resolve_model, same_weights
+
+    path = tmp_path / "mine.safetensors"
+    default, other = str(specz_cnn.conf.default_model), "quasarnet"
+    shutil.copyfile(resolve_model(default)[0], path)
+    assert same_weights(path, default) and not same_weights(path, other)
+    shutil.copyfile(resolve_model(other)[0], path)
+    assert same_weights(path, other) and not same_weights(path, default)
+    assert not same_weights(path, tmp_path / "nothing.safetensors")

@@ -17,6 +17,7 @@ __all__ = [
     "PARTLY",
     "USAGE",
     "UsageError",
+    "add_reference_arguments",
     "existing",
     "existing_paths",
     "hide_progress",
@@ -78,6 +79,29 @@ def existing_paths(paths):
 def hide_progress(args):
     """``disable`` of a tqdm bar: shown on a terminal, unless the user wants quiet."""
     return True if args.quiet else None
+
+
+def add_reference_arguments(parser):
+    """Which references redshifts are held against: half of the objects, least trust, column.
+
+    Parameters
+    ----------
+    parser : `argparse.ArgumentParser`
+    """
+    parser.add_argument(
+        "--split",
+        choices=["all", "calibration", "validation"],
+        default="all",
+        help="half of the objects: calibrations are fitted to one, judged on the other (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--min-trust",
+        type=int,
+        default=2,
+        metavar="N",
+        help="least trust in a reference: 3 visual, 2 confirmed, 1 not confirmed (default: %(default)s)",
+    )
+    parser.add_argument("--truth", metavar="COLUMN", help="take the reference redshift from this column")
 
 
 def status_of(n_failed, n):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from specz_cnn.commands import UsageError
+from specz_cnn.commands import UsageError, add_reference_arguments
 
 __all__ = ["add_arguments", "run"]
 
@@ -65,20 +65,7 @@ def add_arguments(parser):
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="write the text, tables, figures and a page here"
     )
-    parser.add_argument(
-        "--split",
-        choices=["all", "calibration", "validation"],
-        default="all",
-        help="half of the objects to compare on (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--min-trust",
-        type=int,
-        default=2,
-        metavar="N",
-        help="least trust in a reference (default: %(default)s)",
-    )
-    parser.add_argument("--truth", metavar="COLUMN", help="take the reference redshift from this column")
+    add_reference_arguments(parser)
     parser.add_argument(
         "--figures", choices=["png", "pdf", "svg"], default="png", help="kind of the figures (default: png)"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from specz_cnn.commands import UsageError, existing
+from specz_cnn.commands import UsageError, add_reference_arguments, existing
 
 __all__ = ["add_arguments", "run"]
 
@@ -45,20 +45,7 @@ def add_arguments(parser):
         action="store_true",
         help="print all figures of merit, by redshift and S/N, and the outliers",
     )
-    parser.add_argument(
-        "--split",
-        choices=["all", "calibration", "validation"],
-        default="all",
-        help="half of the objects: calibrations are fitted to one, judged on the other (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--min-trust",
-        type=int,
-        default=2,
-        metavar="N",
-        help="least trust in a reference: 3 visual, 2 confirmed, 1 not confirmed (default: %(default)s)",
-    )
-    parser.add_argument("--truth", metavar="COLUMN", help="take the reference redshift from this column")
+    add_reference_arguments(parser)
     parser.add_argument(
         "--where",
         action="append",

@@ -43,6 +43,7 @@ __all__ = [
     "package_model",
     "resolve_model",
     "retire_model",
+    "same_weights",
     "save_model",
     "superseded_models",
 ]
@@ -257,6 +258,31 @@ def is_packaged(name: str) -> bool:
     """Whether a name or tag is that of a packaged model, which comes before a file of this name."""
     index = _index(WEIGHTS_DIRECTORY)
     return index["names"].get(name, name) in index["models"]
+
+
+def same_weights(name: ModelName, other: ModelName) -> bool:
+    """Whether two names, or a name and a file, stand for the same weights.
+
+    False where one of them cannot be read: what is wrong with it is said when it is loaded.
+    """
+    if name == other:
+        return True
+    try:
+        return _sha256_of(name) == _sha256_of(other)
+    except (OSError, WeightsError):
+        return False
+
+
+def _sha256_of(name):
+    path, _ = resolve_model(name)
+    stat = path.stat()
+    return _stated_sha256(path, stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(maxsize=64)
+def _stated_sha256(path, mtime, size):
+    """What a weights file states, read once, as every fit asks for it: time and size are there to tell a new file."""
+    return _read_header(path).sha256
 
 
 def model_info(name_or_path: ModelName) -> ModelInfo:

@@ -15,9 +15,8 @@ import numpy as np
 
 from specz_cnn.config import conf
 from specz_cnn.io.arrays import SpectrumArrays
-from specz_cnn.models.info import WeightsError
 from specz_cnn.models.output import network_output, resolve_device
-from specz_cnn.models.registry import cached_model, model_info
+from specz_cnn.models.registry import cached_model, same_weights
 from specz_cnn.redshift.measure import CONVENTIONS, GRID, packaged_measurement, systemic_from
 from specz_cnn.redshift.posterior import IDENTITY, certainty, confidence_of, posterior
 from specz_cnn.redshift.prepare import error_text
@@ -345,19 +344,9 @@ def default_models(
     model = model or str(conf.default_model)
     if cross_check == "default":
         cross_check = str(conf.default_cross_check) or None
-        if cross_check and _is_same(cross_check, model):
+        if cross_check and same_weights(cross_check, model):
             cross_check = str(conf.default_model)
-    return model, None if cross_check is None or _is_same(cross_check, model) else cross_check
-
-
-def _is_same(name, other):
-    """Whether two names, or a name and a file, stand for the same weights: a model does not check itself."""
-    if name == other:
-        return True
-    try:
-        return model_info(name).sha256 == model_info(other).sha256
-    except WeightsError:
-        return False  # what cannot be loaded is said when it is loaded
+    return model, None if cross_check is None or same_weights(cross_check, model) else cross_check
 
 
 def measurement_provenance(info, measure, convention):

@@ -428,11 +428,8 @@ REAL = {
 
 
 @pytest.fixture(scope="module")
-def real_files():
-    root = os.environ.get("SPECZ_CNN_TEST_DATA")
-    if not root or not Path(root, "formats").is_dir():
-        pytest.skip("no directory of real test data (set SPECZ_CNN_TEST_DATA)")
-    return Path(root, "formats")
+def real_files(data_dir):
+    return data_dir / "formats"
 
 
 @pytest.mark.parametrize("name", REAL)
