@@ -8,6 +8,7 @@ maximised by following its gradient through the fit, so that the minimum of chi2
 from __future__ import annotations
 
 import tomllib
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -332,7 +333,8 @@ def refine(
         near = 0.85 * torch.exp(-0.5 * away**2) + 0.03 * torch.exp(-0.5 * (away / 5) ** 2)
         loss = -torch.log((p * near).sum(1) / spread + _LEAST_DENSITY).mean()
         optimiser.zero_grad()
-        loss.backward()
+        with _in_fixed_order():
+            loss.backward()
         optimiser.step()
         schedule.step()
         losses.append(loss.item())
@@ -345,6 +347,18 @@ def refine(
     return Eigenspectra(
         (found.values / size[:, None]).contiguous(), found.start, (found.prior / size**2).detach()
     )
+
+
+@contextmanager
+def _in_fixed_order():
+    """Threads add up what windows that overlap say of a sample in any order; learning would follow the rounding."""
+    before = torch.are_deterministic_algorithms_enabled()
+    only_warn = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=only_warn)
 
 
 def save_pca(path, eigenspectra, settings):
