@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,3 +133,70 @@ def test_a_file_written_anew_is_another_model(tmp_path):
     shutil.copyfile(resolve_model(other)[0], path)
     assert same_weights(path, other) and not same_weights(path, default)
     assert not same_weights(path, tmp_path / "nothing.safetensors")
+
+
+@pytest.fixture(scope="module")
+def large_file(tmp_path_factory):
+    """Somebody's file of 60 MB: an image, a table, another image."""
+    path = tmp_path_factory.mktemp("large") / "theirs.fits"
+    image = np.zeros((1000, 2500))
+    table = fits.BinTableHDU.from_columns([fits.Column("counts", "D", array=np.zeros(2_500_000))])
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(image), table, fits.ImageHDU(image)]).writeto(path)
+    return path
+
+
+@pytest.mark.parametrize("how", ["path", "file"])
+def test_identifiers_read_the_headers_of_a_large_file_only(large_file, how, monkeypatch):
+    """Reading anybody's file with specutils is not slowed down by ours looking at it, too."""
+    from specz_cnn.io import spec_lite
+    from specz_cnn.io.formats import registration
+
+    read = []
+
+    class Counted(io.BufferedReader):
+        def read(self, size=-1, /):
+            data = super().read(size)
+            read.append(len(data))
+            return data
+
+    with Counted(io.FileIO(large_file), buffer_size=2880) as stream:
+        if how == "path":
+            monkeypatch.setattr("builtins.open", lambda *args, **kwargs: Counted(io.FileIO(large_file)))
+        source = large_file if how == "path" else stream
+        assert not registration._content_check(registration.OWN_FORMATS[0])(source)
+        assert not spec_lite._identify("read", large_file, stream, source)
+    assert 0 < sum(read) < 1e5
+
+
+def test_identification_of_compressed_and_other_files(tmp_path):
+    from specz_cnn.io.layout import read_first_headers
+
+    example = specz_cnn.example_path()
+    packed = tmp_path / "spec-3586-55181-0076.fits.gz"
+    with gzip.open(packed, "wb") as stream:
+        stream.write(Path(example).read_bytes())
+    for path in (example, packed):
+        first, second = read_first_headers(path, 2)
+        assert first["SIMPLE"] and second["XTENSION"] == "BINTABLE" and "TTYPE1" in second
+    (tmp_path / "notes.fits").write_text("nothing of the kind")
+    assert read_first_headers(tmp_path / "notes.fits", 2) == []
+    with fits.open(example) as hdulist:
+        assert len(read_first_headers(hdulist, 2)) == 2
+
+
+def test_a_chain_of_hdus_that_does_not_fit_together_is_not_sound(large_file):
+    from specz_cnn.io.headers import is_sound
+
+    content = large_file.read_bytes()
+    assert is_sound(io.BytesIO(content))
+    assert not is_sound(io.BytesIO(content), limit=10_000)
+    for found, wrong in (
+        (b"NAXIS2  =                 1000", b"NAXIS2  =                  999"),
+        (b"NAXIS   =                    2", b"NAXIS   =                 2222"),
+        (b"PCOUNT  =                    0", b"PCOUNT  =                   -1"),
+        (b"BITPIX  =                  -64", b"BITPIX  =                  big"),
+        (b"XTENSION= 'IMAGE", b"XTENSIOM= 'IMAGE"),
+    ):
+        assert content.count(found) and len(found) == len(wrong)
+        assert not is_sound(io.BytesIO(content.replace(found, wrong, 1))), wrong
+    assert not is_sound(io.BytesIO(b"")) and not is_sound(io.BytesIO(b"x" * 5760))

@@ -23,6 +23,7 @@ from astropy.io import fits
 
 from specz_cnn.io.arrays import SpectrumArrays
 from specz_cnn.io.bitmask import bad_pixels, mask_bits
+from specz_cnn.io.headers import first_headers, is_sound
 from specz_cnn.io.names import parse_file_name, spec_name
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ __all__ = [
     "IDENTITY_COLUMNS",
     "SPECOBJ_COLUMNS",
     "SpecLiteError",
+    "check_counts",
     "check_regular",
     "find_table",
     "identity_from",
@@ -43,6 +45,7 @@ __all__ = [
     "open_spec_lite",
     "read_arrays_astropy",
     "read_columns",
+    "read_first_headers",
     "read_specobj",
     "to_text",
     "whole_number",
@@ -79,7 +82,6 @@ _ABSURD_COUNTS = tuple(
     )
 )
 _COMPRESSIONS = ((b"\x1f\x8b\x08", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ", lzma.open))
-_COMPRESSED = gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile
 _MAX_UNPACKED = 1 << 28  # bytes; full files with all exposures are a tenth of this
 
 
@@ -154,17 +156,26 @@ def _reason(error):
 def _opened(file):
     """A checked file as a stream: astropy would leave a file open if it cannot read it; who opens a file closes it."""
     if not isinstance(file, str | os.PathLike):
-        _check_counts(file)
+        position = file.tell()
+        try:
+            check_counts(file)
+        finally:
+            file.seek(position)
         yield file
         return
     check_regular(file)
-    _check_counts(file)
-    with _decompressed(file) as stream:
-        if isinstance(stream, _COMPRESSED):
-            # Unpacked again, now that it is known not to fill the memory.
+    with open(file, "rb") as stream:
+        unpack = _unpacker(stream)
+    if unpack is not None:
+        with unpack(file, "rb") as stream:
+            check_counts(stream, limit=_MAX_UNPACKED)
+        # Unpacked again, now that it is known not to fill the memory.
+        with unpack(file, "rb") as stream:
             data = stream.read()
-            yield _BoundedBytes(data, len(data))
-            return
+        yield _BoundedBytes(data, len(data))
+        return
+    with open(file, "rb") as stream:
+        check_counts(stream)
     with _BoundedReader(io.FileIO(file), os.path.getsize(file)) as stream:
         yield stream
 
@@ -202,42 +213,71 @@ def check_regular(path):
         raise SpecLiteError(path, "not a regular file")
 
 
-@contextmanager
-def _decompressed(file):
-    """A file as a stream of bytes; compressed ones are unpacked, as astropy does."""
+def _unpacker(stream):
+    """The function that opens a compressed file whose bytes begin like this stream; None for all others."""
+    start = stream.read(6)
+    return next((function for magic, function in _COMPRESSIONS if start.startswith(magic)), None)
+
+
+def read_first_headers(file, n):
+    """The first headers of a file, which costs a few blocks however large it is.
+
+    Parameters
+    ----------
+    file : path-like, file-like or `~astropy.io.fits.HDUList`
+    n : int
+
+    Returns
+    -------
+    list of `~astropy.io.fits.Header`
+        Those of up to ``n`` HDUs, as far as no data lie between them; none of a file that is no FITS file.
+    """
+    if isinstance(file, fits.HDUList):
+        return [hdu.header for hdu in file[:n]]
     if not isinstance(file, str | os.PathLike):
-        position = file.tell()
-        try:
-            yield file
-        finally:
-            file.seek(position)
-        return
-    with open(file, "rb") as stream:
-        start = stream.read(6)
-    unpack = next((function for magic, function in _COMPRESSIONS if start.startswith(magic)), open)
-    with unpack(file, "rb") as stream:
-        yield stream
+        headers = first_headers(file, n)
+    else:
+        check_regular(file)
+        with open(file, "rb") as stream:
+            unpack = _unpacker(stream) or open
+        with unpack(file, "rb") as stream:
+            headers = first_headers(stream, n)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return [fits.Header.fromstring(header) for header in headers]
 
 
-def _check_counts(file):
-    """Refuse headers that would keep astropy busy for ever, and files that unpack to no end.
+def check_counts(stream, limit=None):
+    """Refuse headers that would keep astropy busy for ever.
 
     It makes a list of as many entries as NAXIS or TFIELDS says before it looks for any of them: numbers of ten digits
     take all the memory there is (the standard allows 999).  A negative size leads it back to the same HDU, again and
-    again.
+    again.  Of a file whose HDUs follow one another as they should, only the headers are read; of any other, everything.
+
+    Parameters
+    ----------
+    stream : file-like
+        Bytes; read from where it is.
+    limit : int, optional
+        Refuse what is longer.
     """
-    with _decompressed(file) as stream:
-        tail, size = b"", 0
-        while chunk := stream.read(1 << 20):
-            data = tail + chunk.upper()
-            for pattern in _ABSURD_COUNTS:
-                for match in pattern.finditer(data):
-                    # Only where a card begins: a history of the file may say the same.
-                    if (size - len(tail) + match.start()) % _CARD == 0:
-                        raise ValueError(f"{match[1].decode()} = {match[2].decode()} in a header")
-            tail, size = data[-_CARD:], size + len(chunk)
-            if size > _MAX_UNPACKED and isinstance(stream, _COMPRESSED):
-                raise ValueError(f"unpacks to more than {_MAX_UNPACKED >> 20} MiB")
+    start = stream.tell()
+    if is_sound(stream, limit):
+        return
+    stream.seek(start)
+    tail, size = b"", 0
+    while chunk := stream.read(1 << 20):
+        data = tail + chunk.upper()
+        for pattern in _ABSURD_COUNTS:
+            for match in pattern.finditer(data):
+                # Only where a card begins: a history of the file may say the same.
+                if (size - len(tail) + match.start()) % _CARD == 0:
+                    raise ValueError(f"{match[1].decode()} = {match[2].decode()} in a header")
+        tail, size = data[-_CARD:], size + len(chunk)
+        if limit is not None and size > limit:
+            raise ValueError(f"unpacks to more than {limit >> 20} MiB")
+        if not data.startswith(b"SIMPLE") and size == len(chunk) and limit is None:
+            return  # astropy looks no further
 
 
 def _column_names(hdu):

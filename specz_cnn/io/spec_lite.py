@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
-from astropy.io import fits, registry
+from astropy.io import registry
 from astropy.nddata import InverseVariance
 from specutils import Spectrum, SpectrumList
 from specutils.io.default_loaders.sdss import spec_identify
@@ -23,6 +23,7 @@ from specz_cnn.io.layout import (
     identity_from,
     open_spec_lite,
     read_columns,
+    read_first_headers,
     read_specobj,
 )
 
@@ -48,15 +49,13 @@ def _is_spec_lite(origin, path, fileobj, *args, **kwargs):
         return False
     source = args[0] if args else (fileobj if fileobj is not None else path)
     try:
-        with open_spec_lite(source) as hdulist:
-            return (
-                len(hdulist) > 1
-                and isinstance(hdulist[1], fits.BinTableHDU)
-                and set(COADD_COLUMNS) <= {name.lower() for name in hdulist[1].columns.names}
-            )
+        headers = read_first_headers(source, 2)
     finally:
         if hasattr(source, "seek"):
             source.seek(0)
+    if len(headers) < 2 or str(headers[1].get("XTENSION", "")).strip() not in ("BINTABLE", "A3DTABLE"):
+        return False
+    return set(COADD_COLUMNS) <= {str(name).strip().lower() for name in headers[1]["TTYPE*"].values()}
 
 
 def _identify(origin, *args, **kwargs):

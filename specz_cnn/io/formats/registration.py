@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 
 from specutils import Spectrum, SpectrumList
 from specutils.io.registers import data_loader
 
 from specz_cnn.io.formats import OWN_FORMATS
 from specz_cnn.io.formats.claims import unless_claimed
-from specz_cnn.io.layout import open_spec_lite
+from specz_cnn.io.layout import SpecLiteError, open_spec_lite
 
 __all__ = ["register"]
 
@@ -60,11 +61,28 @@ def _content_check(entry):
     """Whether a file is of a format, and of none before it: identification stays unambiguous."""
 
     def check(source):
-        with open_spec_lite(source) as hdulist:
-            special = (own for own in OWN_FORMATS if not own.general)
-            return next((own for own in special if own.function("matches")(hdulist)), None) is entry
+        if isinstance(source, str | os.PathLike):
+            state = os.stat(source)
+            return _label_of(os.fspath(source), state.st_size, state.st_mtime_ns) == entry.label
+        return _label(source) == entry.label
 
     return check
+
+
+@lru_cache(maxsize=4)
+def _label_of(path, size, changed):
+    """As `_label`: found once for all formats, each of which is asked about each file."""
+    try:
+        return _label(path)
+    except SpecLiteError:
+        return None
+
+
+def _label(source):
+    """Label of the format of a file; None where it is none of ours."""
+    with open_spec_lite(source) as hdulist:
+        special = (own for own in OWN_FORMATS if not own.general)
+        return next((own.label for own in special if own.function("matches")(hdulist)), None)
 
 
 register()
