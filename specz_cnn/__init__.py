@@ -112,7 +112,8 @@ def __dir__():
 
 # The loader and the writer "SDSS spec-lite". Importing specutils takes seconds, which commands that read nothing shall not cost.
 when_imported(
-    "specutils", ["specz_cnn.io.spec_lite", "specz_cnn.io.formats.registration", "specz_cnn.io.writer"]
+    "specutils",
+    [f"specz_cnn.io.{name}" for name in ("spec_lite", "formats.registration", "writer", "loader_masks")],
 )
 
 # A program that does not care about our messages does not see them (the advice to libraries in the documentation of logging).

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import io
+import os
 import shutil
+import subprocess
+import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -200,3 +205,115 @@ def test_a_chain_of_hdus_that_does_not_fit_together_is_not_sound(large_file):
         assert content.count(found) and len(found) == len(wrong)
         assert not is_sound(io.BytesIO(content.replace(found, wrong, 1))), wrong
     assert not is_sound(io.BytesIO(b"")) and not is_sound(io.BytesIO(b"x" * 5760))
+
+
+@pytest.fixture
+def by_specutils(tmp_path):
+    """A spectrum read by a loader of specutils; every one of its pixels has a bit in and_mask."""
+    from astropy import units as u
+    from specutils import Spectrum
+
+    arrays = specz_cnn.read_arrays(specz_cnn.example_path())
+    path = tmp_path / "spec-3586-55181-0076.fits"
+    bits = np.full(len(arrays), 1 << 23)
+    specz_cnn.write_spec_lite(
+        path, arrays.loglam, arrays.flux, arrays.ivar, and_mask=bits, plate=3586, mjd=55181, fiber=76
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", u.UnitsWarning)
+        return Spectrum.read(path, format="SDSS-III/IV spec")
+
+
+def test_what_a_user_masks_after_reading_counts(by_specutils):
+    from specz_cnn.io.convert import arrays_from_spectrum, split_spectrum
+
+    def used(spectrum):
+        return arrays_from_spectrum(spectrum).ivar > 0
+
+    spectrum = by_specutils
+    good = used(spectrum)
+    assert good.sum() > 3000 and spectrum.mask.all()
+    np.testing.assert_array_equal(used(spectrum[100:900]), good[100:900])  # a slice keeps the loader's mask
+    mine = np.zeros(len(good), dtype=bool)
+    mine[1000:1500] = True
+    spectrum.mask = mine
+    np.testing.assert_array_equal(used(spectrum), good & ~mine)
+    np.testing.assert_array_equal(used(next(split_spectrum([spectrum]))), good & ~mine)
+
+
+def test_what_a_user_masks_beyond_the_mask_of_a_loader(by_specutils, monkeypatch):
+    from specz_cnn.io import loader_masks
+    from specz_cnn.io.convert import arrays_from_spectrum
+
+    spectrum = by_specutils
+    good = arrays_from_spectrum(spectrum).ivar > 0
+    spectrum.mask[:] = False
+    spectrum.mask[:50] = True
+    loader_masks._note(spectrum)  # as a loader that masks little
+    np.testing.assert_array_equal(arrays_from_spectrum(spectrum).ivar > 0, good)
+    spectrum.mask[200:300] = True
+    wanted = good & ~np.isin(np.arange(len(good)), np.arange(200, 300))
+    np.testing.assert_array_equal(arrays_from_spectrum(spectrum).ivar > 0, wanted)
+
+
+def test_masks_are_remembered_no_longer_than_their_spectra(by_specutils):
+    from specz_cnn.io import loader_masks
+
+    gc.collect()
+    copies = [by_specutils[:] for _ in range(3)]
+    size = len(loader_masks._as_read)
+    assert by_specutils in loader_masks._as_read and copies[0] not in loader_masks._as_read
+    for copy in copies:
+        loader_masks.use_mask(copy)
+    assert len(loader_masks._as_read) == size + 3
+    del copy, copies
+    gc.collect()
+    assert len(loader_masks._as_read) == size
+
+
+def test_an_answer_that_is_not_finite(monkeypatch, tmp_path):
+    from specz_cnn.redshift import fitter as fitter_module
+
+    compute = fitter_module.network_output
+
+    def broken(network, flux, ivar):
+        return np.full_like(compute(network, flux, ivar), np.nan)
+
+    monkeypatch.setattr(fitter_module, "network_output", broken)
+    path = specz_cnn.example_path()
+    with pytest.raises(ValueError, match="cannot measure .*: the network gives no finite answer"):
+        specz_cnn.fit_redshift_cnn(path)
+    table = specz_cnn.fit_redshifts_cnn([path])
+    assert np.isnan(table["z"][0]) and table["error"][0] == "the network gives no finite answer"
+    assert "BAD_INPUT" in specz_cnn.decode_flags(int(table["flags"][0]))
+    summary = fit_survey([path], tmp_path / "out", n_workers=0)
+    assert summary.n_failed == 1 and summary.flags["BAD_INPUT"] == 1
+
+
+@pytest.mark.parametrize("pdf", [np.full(100, np.nan), np.zeros(100), np.r_[np.inf, np.zeros(99)]])
+def test_no_interval_of_what_is_no_distribution(pdf):
+    from specz_cnn.results.distribution import credible_intervals
+
+    with pytest.raises(ValueError, match="not finite, or zero everywhere"):
+        credible_intervals(pdf, 1e-3, 0.68)
+
+
+FORK = """
+import os, torch, specz_cnn
+torch.set_num_threads(3)
+specz_cnn.fit_redshift_cnn(specz_cnn.example_path())
+child = os.fork()
+if child == 0:
+    before = torch.get_num_threads()
+    specz_cnn.fit_redshift_cnn(specz_cnn.example_path())
+    specz_cnn.load_model("rnet-e")
+    os._exit(0 if before == torch.get_num_threads() == 3 else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), torch.get_num_threads())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+def test_children_of_the_user_keep_their_threads():
+    command = [sys.executable, "-W", "ignore", "-c", FORK]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+    assert done.stdout == "0 3\n", done.stderr

@@ -11,6 +11,7 @@ from astropy.nddata import InverseVariance, StdDevUncertainty, VarianceUncertain
 
 from specz_cnn.io.arrays import SpectrumArrays
 from specz_cnn.io.layout import known_name, whole_number
+from specz_cnn.io.loader_masks import own_mask, use_mask
 from specz_cnn.io.units import air_to_vacuum, wavelength_power
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def arrays_from_spectrum(spectrum: Spectrum, *, air: bool | None = None) -> Spec
     -----
     The masks of spectra read by the loaders "SDSS-III/IV spec", "SDSS-V spec", "SDSS-I/II spSpec" and "SDSS spPlate" of
     specutils are not used: they mark every pixel with any bit, which can be the whole of a good spectrum.  There the
-    error or inverse variance, which is zero for bad pixels, is the survey's own rule.
+    error or inverse variance, which is zero for bad pixels, is the survey's own rule.  What you mask afterwards is used,
+    on the spectrum that was read; a slice of it no longer tells its mask from the loader's, and has none for us.
     """
     unit = spectrum.flux.unit
     if np.iscomplexobj(spectrum.flux):
@@ -75,8 +77,9 @@ def arrays_from_spectrum(spectrum: Spectrum, *, air: bool | None = None) -> Spec
     if in_air:
         wavelength = air_to_vacuum(wavelength)
     good = np.isfinite(flux) & ~hidden
-    if spectrum.mask is not None and not _is_built_in_sdss(spectrum):
-        good &= ~np.broadcast_to(np.asarray(spectrum.mask, dtype=bool), flux.shape)
+    masked = own_mask(spectrum)
+    if masked is not None:
+        good &= ~masked
     typical = np.median(np.abs(flux[good])) if good.any() else 1.0
     scale = 1.0 if _SAFE[0] < typical < _SAFE[1] or typical == 0 else typical
     flux = flux / scale
@@ -169,7 +172,7 @@ def split_spectrum(spectra: Any) -> Iterator[Spectrum]:
         yield from _rows(
             spectra.flux,
             spectra.uncertainty,
-            spectra.mask,
+            own_mask(spectra),
             lambda index: spectra.spectral_axis,
             spectra.meta,
             getattr(spectra, "spectral_axis_index", -1),
@@ -205,13 +208,15 @@ def _rows(flux, uncertainty, mask, axis_of, meta, spectral_index):
     mask = None if mask is None else to_last(np.asarray(mask))
     for number, index in enumerate(np.ndindex(shape)):
         own = _own_meta(meta, number, int(np.prod(shape)))
-        yield Spectrum(
+        one = Spectrum(
             flux=flux[index],
             spectral_axis=axis_of(index),
             uncertainty=None if errors is None else type(uncertainty)(errors[index], unit=uncertainty.unit),
             mask=None if mask is None else mask[index],
             meta=own,
         )
+        use_mask(one)
+        yield one
 
 
 def _own_meta(meta, number, total):
@@ -261,16 +266,6 @@ def _inverse_variance(uncertainty, unit, flux, good, scale):
             values = values / scale if unit_power > 0 else values * scale
         ivar = np.where(values > 0, values, np.nan) ** power
         return np.where((ivar > 0) & np.isfinite(ivar), ivar, 0.0)
-
-
-def _is_built_in_sdss(spectrum):
-    """Whether one of specutils' own loaders made this: the primary header of an SDSS file is all they keep in meta."""
-    meta = spectrum.meta if isinstance(spectrum.meta, Mapping) else {}
-    header = meta.get("header")
-    kept = isinstance(spectrum.uncertainty, InverseVariance | StdDevUncertainty)
-    if not hasattr(header, "get") or "and_mask" in meta or not kept:
-        return False
-    return "SDSS" in str(header.get("TELESCOP", "")) and "VERS2D" in header
 
 
 def _identity(meta):

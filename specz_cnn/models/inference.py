@@ -12,7 +12,6 @@ Chunks, batches and the number of threads change results by rounding only (below
 from __future__ import annotations
 
 import math
-import os
 
 import torch
 from torch import nn
@@ -23,11 +22,6 @@ _CHUNK = 16  # spectra per thread; on cores with 1 MB of second-level cache 8 to
 _CUDA_CHUNK = 1024
 _DENSE_CHUNK = 256  # spectra in one product with the 7.7 million weights of fc1: more is no faster
 _TILE = 8  # pixels of the one-channel output of RNet-E computed at once
-
-if hasattr(os, "register_at_fork"):
-    # A child forked from a process that has used several threads waits forever where OpenMP (GNU's, which torch
-    # comes with) would start its own.  One thread is what workers want anyway.
-    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def prepare_for_inference(network):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from specz_cnn.models.forks import one_thread_in_forks
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike
@@ -61,6 +63,7 @@ def _exact(device):
     return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
 
 
+@one_thread_in_forks()
 def network_output(network: nn.Module, flux: ArrayLike, ivar: ArrayLike) -> np.ndarray:
     """Prepare spectra for a network, run it, and bring its output to the form that `specz_cnn.redshift.posterior` takes.
 

@@ -331,11 +331,14 @@ def load_model(name_or_path: ModelName, *, device: Device = "cpu") -> nn.Module:
         If there is no such model, or the file is damaged, altered, a pickle, of an unknown schema or preprocessing, or
         its tensors are not exactly those of the architecture.
     """
+    from specz_cnn.models.forks import one_thread_in_forks
+
     path, sha256 = resolve_model(name_or_path)
     try:
         if sha256 is not None and _file_sha256(path) != sha256:
             raise WeightsError("it is not the packaged file: its SHA-256 differs from the one in index.json")
-        return _load_file(path).to(device)
+        with one_thread_in_forks():
+            return _load_file(path).to(device)
     except WeightsError as error:
         raise WeightsError(f"cannot load {path}: {error}") from None
     except FileNotFoundError:
@@ -390,12 +393,13 @@ def cached_model(name_or_path: ModelName, device: Device = "cpu") -> nn.Module:
 
     A file that was written anew since is loaded again.  Threads may call this, and use the result, at the same time.
     """
+    from specz_cnn.models.forks import one_thread_in_forks
     from specz_cnn.models.inference import prepare_for_inference
 
     path, _ = resolve_model(name_or_path)
     stat = path.stat()
     key = str(name_or_path), str(device), str(path), stat.st_mtime_ns, stat.st_size
-    with _cache_lock:
+    with _cache_lock, one_thread_in_forks():
         if key not in _cache:
             for old in [k for k in _cache if k[:2] == key[:2]]:
                 del _cache[old]

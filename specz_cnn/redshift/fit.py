@@ -14,6 +14,7 @@ from io import IOBase
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import numpy as np
 from astropy.io.fits import HDUList
 from specutils import Spectrum, SpectrumCollection
 from tqdm import tqdm
@@ -90,7 +91,7 @@ def fit_redshift_cnn(
     TypeError
         If this is not one spectrum.
     ValueError
-        If it cannot be used: no wavelengths, no usable pixel.
+        If it cannot be used: no wavelengths, no usable pixel, no finite answer of the network.
     OSError
         If the file cannot be read.
     WeightsError
@@ -110,6 +111,8 @@ def fit_redshift_cnn(
         raise ValueError(f"cannot measure {arrays.file or 'this spectrum'}: {prepared.error}")
     batch = fitter.fit([prepared])
     z = float(batch.columns["z"][0])
+    if not np.isfinite(z):
+        raise ValueError(f"cannot measure {arrays.file or 'this spectrum'}: {batch.columns['error'][0]}")
     return RedshiftResult(
         **{name: float(batch.columns[name][0]) for name in RESULTS},
         flags=RedshiftFlag(int(batch.columns["flags"][0])),

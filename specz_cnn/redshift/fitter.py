@@ -15,6 +15,7 @@ import numpy as np
 
 from specz_cnn.config import conf
 from specz_cnn.io.arrays import SpectrumArrays
+from specz_cnn.models.forks import one_thread_in_forks
 from specz_cnn.models.output import network_output, resolve_device
 from specz_cnn.models.registry import cached_model, same_weights
 from specz_cnn.redshift.measure import CONVENTIONS, GRID, packaged_measurement, systemic_from
@@ -152,6 +153,7 @@ class Fitter:
             "device": str(self.device),
         }
 
+    @one_thread_in_forks()
     def _load(self):
         model, cross_check = self._names
         network = cached_model(model, self.device)
@@ -176,6 +178,7 @@ class Fitter:
         if hasattr(self, "provenance"):
             self.provenance["device"] += ", cpu"
 
+    @one_thread_in_forks()
     def fit(self, prepared, *, with_pdf=True):
         """Measure a batch.
 
@@ -292,6 +295,7 @@ class Fitter:
         values |= {"confidence": confidence, "p_qso": p_qso, "z_check": z_check}
         return values, flags | self._flags(own, other, confidence, p_qso, agree), own
 
+    @one_thread_in_forks()
     def model_flux(self, prepared, z, loglam):
         """The eigenspectra that describe a spectrum at its redshift, shape of ``loglam``; None without a measurement.
 

@@ -164,11 +164,14 @@ def credible_intervals(pdf, step, level):
     Raises
     ------
     ValueError
-        If the level is not between 0 and 1.
+        If the level is not between 0 and 1, or this is no distribution.
     """
     if not 0 < level < 1:
         raise ValueError(f"the level of an interval lies between 0 and 1, not {level}")
-    density = np.diff(smooth_cumulative(np.asarray(pdf, dtype=np.float64)[None])[0])
+    pdf = np.asarray(pdf, dtype=np.float64)
+    if not (np.isfinite(pdf).all() and pdf.sum() > 0):
+        raise ValueError("p(z) is not finite, or zero everywhere: it has no intervals")
+    density = np.diff(smooth_cumulative(pdf[None])[0])
     # Shortest in velocity, that is in ln(1 + z), where bins are uniform and errors are.
     order = np.argsort(-density, kind="stable")
     n_chosen = int(np.searchsorted(np.cumsum(density[order]), level * density.sum())) + 1

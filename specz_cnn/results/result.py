@@ -155,7 +155,7 @@ class RedshiftResult:
         Raises
         ------
         ValueError
-            If the level is not between 0 and 1.
+            If the level is not between 0 and 1, or p(z) is not finite.
         """
 
         return [(float(low), float(high)) for low, high in credible_intervals(self.pdf, self.step, level)]
