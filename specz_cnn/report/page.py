@@ -18,8 +18,8 @@ from astropy.table import Table
 from specz_cnn.io.grid import LATTICE_STEP
 from specz_cnn.io.whole import write_whole
 from specz_cnn.report.encoding import encode_pdf, encode_rows, encode_spectrum
-from specz_cnn.report.rest_lines import REST_LINES
-from specz_cnn.report.verdicts import CLASSES, VERDICT_COLUMNS
+from specz_cnn.report.rest_lines import ATMOSPHERE, REST_LINES
+from specz_cnn.report.verdicts import CLASSES, ISSUES, VERDICT_COLUMNS
 from specz_cnn.results.flags import FLAGS
 
 if TYPE_CHECKING:
@@ -91,9 +91,7 @@ def write_inspection_page(
     # Side by side, so that both may come from one generator.
     pairs = zip(spectra, repeat(None, len(table)) if pdfs is None else pdfs, strict=True)
     for row, (spectrum, pdf) in zip(range(len(table)), pairs, strict=True):
-        packed.append(
-            None if spectrum is None else encode_spectrum(spectrum.loglam, spectrum.flux, spectrum.ivar)
-        )
+        packed.append(None if spectrum is None else _pack(spectrum))
         if spectrum is not None:
             _fill_gaps(columns, row, spectrum)
         if codes is not None:
@@ -101,6 +99,14 @@ def write_inspection_page(
     columns["file"] = [Path(name).name for name in columns["file"]]
     _write_whole(Path(path), _page(columns, packed, codes, pdf_step, title))
     return sum(spectrum is not None for spectrum in packed)
+
+
+def _pack(spectrum):
+    """The codes of a spectrum; of SDSS the unit of the flux is known, of others only that it is per wavelength."""
+    packed = encode_spectrum(spectrum.loglam, spectrum.flux, spectrum.ivar)
+    if packed is not None and min(spectrum.plate, spectrum.mjd, spectrum.fiber) >= 0:
+        packed["sdss"] = 1
+    return packed
 
 
 def _columns(table):
@@ -146,7 +152,9 @@ def _page(columns, packed, codes, pdf_step, title):
         "columns": columns,
         "flags": [{"bit": flag.bit, "name": flag.name, "line": flag.line} for flag in FLAGS],
         "lines": REST_LINES,
+        "atmosphere": ATMOSPHERE,
         "classes": CLASSES,
+        "issues": ISSUES,
         "verdictColumns": list(VERDICT_COLUMNS),
     }
     blob = _Blob()

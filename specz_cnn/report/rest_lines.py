@@ -1,10 +1,10 @@
-"""The lines that the inspection page offers, those of quasars, galaxies and stars."""
+"""The lines that the inspection page offers, those of quasars, galaxies and stars, and where the atmosphere is in the way."""
 
 from __future__ import annotations
 
 from specz_cnn.results.lines import LINES
 
-__all__ = ["REST_LINES"]
+__all__ = ["ATMOSPHERE", "REST_LINES"]
 
 _GREEK = {"a": "\N{GREEK SMALL LETTER ALPHA}", "b": "\N{GREEK SMALL LETTER BETA}"}
 
@@ -52,3 +52,23 @@ REST_LINES = sorted(
     ],
     key=lambda line: line[1],
 )
+
+#: Observed vacuum wavelengths, from and to, in Angstrom, where a spectrum from the ground tells of the atmosphere: ``"sky"`` for bright
+#: emission, whose subtraction leaves residuals (Hanuschik 2003, A&A 407, 1157: [OI], NaI and the bands of OH), ``"telluric"`` for
+#: absorption by oxygen and water (Moehler et al. 2014, A&A 568, A9).
+ATMOSPHERE = [
+    (5572, 5586, "sky"),
+    (5887, 5902, "sky"),
+    (6297, 6307, "sky"),
+    (6361, 6370, "sky"),
+    (6867, 6950, "telluric"),
+    (7164, 7340, "telluric"),
+    (7594, 7700, "telluric"),
+    (8105, 8290, "telluric"),
+    (8290, 8475, "sky"),
+    (8762, 8962, "sky"),
+    (8962, 9280, "telluric"),
+    (9280, 9820, "telluric"),
+    (9870, 10110, "sky"),
+    (10275, 10400, "sky"),
+]

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
     from specz_cnn.typing import PathLike
 
-__all__ = ["CLASSES", "VERDICT_COLUMNS", "disagreements", "merge_verdicts", "read_verdicts", "write_verdicts"]
+__all__ = [
+    "CLASSES",
+    "ISSUES",
+    "VERDICT_COLUMNS",
+    "disagreements",
+    "merge_verdicts",
+    "read_verdicts",
+    "write_verdicts",
+]
 
 #: Columns of a file of verdicts, and what they hold.
 VERDICT_COLUMNS = {
@@ -36,6 +44,7 @@ VERDICT_COLUMNS = {
     "comment": "free text",
     "inspector": "who looked; in a merged file all who did",
     "date": "when, ISO 8601 in UTC",
+    "issues": "what is wrong with the spectrum: sky, calibration, two_objects, separated by blanks",
 }
 
 #: Classes that the page offers: key, CLASS_PERSON of DR16Q (Lyke et al. 2020, ApJS 250, 8), name. 0 is "not inspected"
@@ -48,6 +57,16 @@ CLASSES = (
     {"key": "l", "number": 50, "name": "blazar"},
     {"key": "u", "number": 0, "name": "unknown"},
 )
+
+#: What may be wrong with a spectrum: key, name in the column ``issues``, text of the page.
+ISSUES = (
+    {"key": "4", "name": "sky", "text": "bad sky"},
+    {"key": "5", "name": "calibration", "text": "bad calibration"},
+    {"key": "6", "name": "two_objects", "text": "two objects"},
+)
+
+# Columns that files of earlier versions lack.
+_OPTIONAL = ("issues",)
 
 _VERDICTS = ("accept", "correct", "reject", "disagree")
 _TYPES = {
@@ -93,7 +112,8 @@ def read_verdicts(path: PathLike) -> QTable:
     # Spreadsheets begin the file with a byte-order mark.
     with path.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream)
-        if missing := [name for name in VERDICT_COLUMNS if name not in (reader.fieldnames or ())]:
+        needed = [name for name in VERDICT_COLUMNS if name not in _OPTIONAL]
+        if missing := [name for name in needed if name not in (reader.fieldnames or ())]:
             raise ValueError(f"{path} is not a file of verdicts: it lacks {', '.join(missing)}")
         try:
             rows = [_parse(row) for row in reader]
@@ -106,10 +126,12 @@ def _parse(row):
     """Values of one line, checked."""
     values = {}
     for name in VERDICT_COLUMNS:
-        text = row[name].strip()
+        text = ((row.get(name) or "") if name in _OPTIONAL else row[name]).strip()
         values[name] = _TYPES[name](text) if text and name in _TYPES else _MISSING.get(name, text)
     if values["verdict"] not in _VERDICTS:
         raise ValueError(f"unknown verdict {values['verdict']!r}")
+    if unknown := set(values["issues"].split()) - {issue["name"] for issue in ISSUES}:
+        raise ValueError(f"unknown issues: {', '.join(sorted(unknown))}")
     if not 0 <= values["z_conf"] <= 3:
         raise ValueError(f"z_conf must be 0 to 3, not {values['z_conf']}")
     return values
@@ -209,6 +231,8 @@ def _merge_votes(votes, tolerance):
         "comment": " | ".join(_signed(vote, vote["comment"], votes) for vote in votes if vote["comment"]),
         "inspector": ";".join(str(vote["inspector"]) for vote in votes),
         "date": max(str(vote["date"]) for vote in votes),
+        # What one inspector has seen is there, whoever else has not.
+        "issues": " ".join(sorted({issue for vote in votes for issue in str(vote["issues"]).split()})),
         "n_inspectors": len(votes),
         "disagreement": "; ".join(words),
     }

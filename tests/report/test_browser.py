@@ -286,7 +286,7 @@ def judge_four(driver):
     element(driver, "inspector").send_keys("Ann O'Néill", "\ue007")
     press(driver, "b", "2", "a")
     is_shown(driver, 1)
-    press(driver, "\ue014", "c")
+    press(driver, "6", "4", "5", "5", "\ue014", "c")
     is_shown(driver, 2)
     press(driver, "s", "m", *'odd, "very" odd', "\ue007", "r")
     is_shown(driver, 3)
@@ -309,6 +309,7 @@ def test_verdicts_export_and_read_back(inspector, downloads, tmp_path):
     assert table["fiber"].tolist() == [1, 2, 3]
     assert set(table["inspector"]) == {"Ann O'Néill"}
     assert table["comment"][2] == 'odd, "very" odd'
+    assert table["issues"].tolist() == ["", "sky two_objects", ""]
     assert table["z_vi"][0] == pytest.approx(REDSHIFTS[0], abs=1e-6)
     corrected = np.expm1(np.log1p(REDSHIFTS[1]) + 150 / 299792.458)
     assert table["z_vi"][1] == pytest.approx(corrected, abs=2e-6)
@@ -429,7 +430,7 @@ def test_peaks_of_p_z_are_listed_and_p_z_is_clicked(inspector):
     from selenium.webdriver.common.action_chains import ActionChains
 
     (button,) = inspector.find_elements("css selector", "#solutions button")
-    assert "z 0.298" in button.text  # the middle of the bin that holds 0.3
+    assert "1: 0.298" in button.text  # the middle of the bin that holds 0.3
     ActionChains(inspector).move_to_element_with_offset(element(inspector, "pdf"), 100, 0).click().perform()
     assert state(inspector, "z") > 1.5
     button.click()
@@ -449,6 +450,36 @@ def test_verdicts_are_on_the_screen(inspector, page, width, height):
             assert 0 <= box["left"] and box["right"] <= width and 0 <= box["top"] and box["bottom"] <= height
     finally:
         inspector.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_lines_are_switched_one_by_one_for_good(inspector, page):
+    press(inspector, "e")
+    before = colours_snapshot(inspector)
+    element(inspector, "lines-button").click()
+    (box,) = inspector.find_elements("css selector", "#line-choice input[value='CIV']")
+    box.click()
+    assert inspector.execute_script("return [...inspection.current.hidden]") == ["CIV"]
+    wait(inspector, "true")
+    press(inspector, "\ue00c")
+    assert not element(inspector, "line-choice").is_displayed()
+    open_page(inspector, page)
+    assert inspector.execute_script("return [...inspection.current.hidden]") == ["CIV"]
+    inspector.find_element("css selector", "#lines-button").click()
+    inspector.find_element("xpath", "//div[@id='line-choice']//button[.='none']").click()
+    press(inspector, "\ue00c")
+    time.sleep(0.1)
+    assert colours_snapshot(inspector) != before
+    assert inspector.execute_script("return inspection.current.hidden.size") > 20
+
+
+def test_sky_and_telluric_bands(inspector):
+    with_bands = colours_snapshot(inspector)
+    press(inspector, "y")
+    time.sleep(0.1)
+    assert not state(inspector, "atmosphere") and colours_snapshot(inspector) != with_bands
+    press(inspector, "y")
+    time.sleep(0.1)
+    assert colours_snapshot(inspector) == with_bands
 
 
 def test_keys_do_nothing_while_typing(inspector):
@@ -492,3 +523,16 @@ def test_narrow_window(inspector):
     accept = inspector.find_element("css selector", "#verdicts .accept")
     assert accept.rect["y"] + accept.rect["height"] <= inspector.execute_script("return innerHeight")
     assert colours_of(inspector, "plot") > 3
+
+
+def test_p_z_of_a_real_page_peaks_at_its_redshift(driver, tmp_path):
+    """The bins are those of the network that made the table, all the way from the command line to the screen."""
+    from specz_cnn import cli, example_path
+
+    table, page = tmp_path / "z.ecsv", tmp_path / "inspect.html"
+    assert cli.main(["fit", str(example_path()), "-o", str(table)]) == 0
+    assert cli.main(["inspect", str(table), "-o", str(page)]) == 0
+    open_page(driver, page)
+    first = driver.find_element("css selector", "#solutions button").text
+    assert float(first.split()[1]) == pytest.approx(Table.read(table)["z"][0], abs=0.02)
+    assert driver.execute_script("return inspection.page.spectra[0].sdss") == 1

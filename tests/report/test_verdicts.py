@@ -18,6 +18,7 @@ def write(path, *rows):
             "z_conf": 3,
             "verdict": "accept",
             "comment": "",
+            "issues": "",
         } | row
         lines.append(",".join(str(row[name]) for name in VERDICT_COLUMNS))
     path.write_text("\ufeff" + "\r\n".join(lines) + "\r\n", encoding="utf-8")
@@ -54,6 +55,7 @@ def test_empty_file_of_verdicts(tmp_path):
         ({"verdict": "perhaps"}, "unknown verdict 'perhaps'"),
         ({"z_conf": 7}, "z_conf must be 0 to 3"),
         ({"z_vi": "high"}, "line 2"),
+        ({"issues": "sky rain"}, "unknown issues: rain"),
     ],
 )
 def test_nonsense_is_refused_with_its_line(tmp_path, row, message):
@@ -152,3 +154,15 @@ def test_spectra_without_sdss_name_go_by_file(tmp_path):
 def test_nothing_to_merge():
     with pytest.raises(ValueError, match="no verdicts"):
         merge_verdicts([])
+
+
+def test_issues_of_all_inspectors_are_kept(tmp_path):
+    ann = vote(tmp_path, ANN | {"z_vi": 2.5, "issues": "sky"})
+    bob = vote(tmp_path, ANN | {"z_vi": 2.5, "inspector": "Bob", "issues": "two_objects sky"})
+    assert merge_verdicts([ann, bob])["issues"][0] == "sky two_objects"
+
+
+def test_files_without_issues_are_read(tmp_path):
+    path = write(tmp_path / "old.csv", ANN | {"z_vi": 2.5})
+    path.write_text(path.read_text(encoding="utf-8-sig").replace(",issues", "").replace("Z,", "Z"))
+    assert read_verdicts(path)["issues"].tolist() == [""]

@@ -7,7 +7,7 @@ const CONFIDENCES = ["no idea", "a guess", "likely", "certain"];
 
 const current = {
   row: -1, spectrum: null, pdf: null, smoothed: null, z: null, zFine: null, view: null, cursor: null,
-  smooth: 2, band: true, weak: true, overlay: true, model: null, frame: null, menuAt: null, switchTime: 0,
+  smooth: 2, band: true, weak: true, overlay: true, atmosphere: true, hidden: new Set(), model: null, frame: null, menuAt: null, switchTime: 0,
 };
 
 // ---------------------------------------------------------------------------------------------------- the spectrum
@@ -101,7 +101,7 @@ function draw() {
   const { spectrum, smoothed, view, z } = current;
   if (!spectrum) return;
   current.model = current.overlay ? fitModel(spectrum, z) : null;
-  const options = { smooth: current.smooth, band: current.band, weak: current.weak, model: current.model };
+  const options = { smooth: current.smooth, band: current.band, weak: current.weak, atmosphere: current.atmosphere, hidden: current.hidden, model: current.model };
   const [y0, y1] = view.flux ?? fluxLimits(spectrum, smoothed, view.x0, view.x1);
   const main = { x0: view.x0, x1: view.x1, y0, y1 };
   current.frame = { ...drawSpectrum($("plot"), spectrum, smoothed, main, z, { margin: MARGIN, detail: true, ...options }), view: main };
@@ -186,6 +186,7 @@ function showVerdict() {
   for (const button of $("classes").children) button.setAttribute("aria-pressed", String(entry.class_person === Number(button.dataset.value)));
   for (const button of $("confidences").children)
     if (button.dataset.value) button.setAttribute("aria-pressed", String(entry.z_conf === Number(button.dataset.value)));
+  for (const button of $("issues").children) button.setAttribute("aria-pressed", String(issuesOf(entry).includes(button.dataset.value)));
   for (const name of ["accept", "correct", "reject"]) $("verdicts").querySelector(`.${name}`).setAttribute("aria-pressed", String(entry.verdict === name));
   if (document.activeElement !== $("comment")) $("comment").value = entry.comment ?? "";
   const done = countVerdicts();
@@ -286,7 +287,7 @@ function solutions(count = 5) {
 function showSolutions() {
   $("solutions").replaceChildren(...solutions().map(({ value, share }, i) => {
     const button = Object.assign(document.createElement("button"), { onclick: () => setRedshift(value), title: "a peak of p(z)" });
-    button.append(`${i + 1}: z ${value.toFixed(3)} `, Object.assign(document.createElement("small"), { textContent: share >= 0.001 ? share.toFixed(3) : share.toExponential(0) }));
+    button.append(`${i + 1}: ${value.toFixed(3)} `, Object.assign(document.createElement("small"), { textContent: share >= 0.001 ? share.toFixed(3) : share.toExponential(0) }));
     return button;
   }));
   $("solutions").hidden = !$("solutions").children.length;
@@ -298,6 +299,52 @@ function toggle(name, value) {
   if (entry.verdict) Object.assign(changes, { [name]: value, date: new Date().toISOString().slice(0, 19) + "Z" });
   record(changes);
   if (name === "class_person" && pending) goOn();
+}
+
+function issuesOf(entry) {
+  return (entry.issues ?? "").split(" ").filter(Boolean);
+}
+
+function toggleIssue(name) {
+  const entry = entries.get(current.row) ?? {};
+  const had = issuesOf(entry);
+  const now = page.issues.map((issue) => issue.name).filter((other) => (other === name) !== had.includes(other));
+  const date = entry.verdict ? { date: new Date().toISOString().slice(0, 19) + "Z" } : {};
+  record({ issues: now.join(" "), ...date });
+}
+
+// Lines one by one: a line that is switched off stays off in this browser.
+function showLineChoice(open = $("line-choice").hidden) {
+  $("line-choice").hidden = !open;
+  $("lines-button").setAttribute("aria-expanded", String(open));
+  if (open) $("line-choice").querySelector("input")?.focus();
+}
+
+function hideLines(names) {
+  current.hidden = new Set(names);
+  storageSet("specz-cnn:hidden-lines", JSON.stringify([...current.hidden]));
+  for (const box of $("line-choice").querySelectorAll("input")) box.checked = !current.hidden.has(box.value);
+  requestDraw();
+}
+
+function buildLineChoice() {
+  const some = (text, wanted) => Object.assign(document.createElement("button"), {
+    type: "button", textContent: text, onclick: () => hideLines(page.lines.filter((line) => !wanted(line)).map(([name]) => name)),
+  });
+  const close = Object.assign(document.createElement("button"), { type: "button", textContent: "close", onclick: () => showLineChoice(false) });
+  const buttons = Object.assign(document.createElement("p"), {});
+  buttons.append(some("all", () => true), " ", some("emission", ([, , kind]) => kind === "strong" || kind === "weak"), " ", some("strong", ([, , kind]) => kind === "strong"), " ", some("none", () => false), " ", close);
+  const boxes = [...new Set(page.lines.map(([name]) => name))].map((name) => {
+    const label = document.createElement("label");
+    const box = Object.assign(document.createElement("input"), { type: "checkbox", value: name });
+    box.onchange = () => hideLines(page.lines.map(([other]) => other).filter((other) => (other === name ? !box.checked : current.hidden.has(other))));
+    label.append(box, ` ${name}`);
+    return label;
+  });
+  $("line-choice").append(buttons, ...boxes);
+  let hidden = [];
+  try { hidden = JSON.parse(storageGet("specz-cnn:hidden-lines") ?? "[]"); } catch { /* as if none were */ }
+  hideLines(hidden);
 }
 
 function undo() {
@@ -441,6 +488,7 @@ const KEYS = [
   ["Ctrl+Z", "undo", ["Ctrl+z"], undo],
   ...page.classes.map(({ key, name, number: value }) => [key, `class: ${name}`, [key], () => toggle("class_person", value)]),
   ["0 – 3", "confidence in the redshift", ["0", "1", "2", "3"], (event) => toggle("z_conf", Number(event.key))],
+  ...page.issues.map(({ key, name, text }) => [key, `something is wrong: ${text}`, [key], () => toggleIssue(name)]),
   ["m", "comment (Enter or Esc to leave)", ["m"], () => $("comment").focus()],
   ["← →", `move z by ${STEPS.normal} km/s`, ["ArrowLeft", "ArrowRight"], (event) => stepRedshift((event.key === "ArrowLeft" ? -1 : 1) * STEPS.normal)],
   ["Shift ← →", `move z by ${STEPS.large} km/s`, ["Shift+ArrowLeft", "Shift+ArrowRight"], (event) => stepRedshift((event.key === "ArrowLeft" ? -1 : 1) * STEPS.large)],
@@ -455,6 +503,8 @@ const KEYS = [
   ["d", "error band on or off", ["d"], () => $("band").click()],
   ["o", "model over the data on or off; it follows the redshift", ["o"], () => { current.overlay = !current.overlay; requestDraw(); }],
   ["i", "all lines, or the strong ones", ["i"], () => { current.weak = !current.weak; requestDraw(); }],
+  ["Shift I", "choose lines one by one", ["I"], () => showLineChoice()],
+  ["y", "sky and telluric bands on or off", ["y"], () => $("atmosphere").click()],
   ["v", "show the whole spectrum", ["v"], () => { if (current.spectrum) { fullView(); requestDraw(); } }],
   ["[ ]", "zoom out or in at the mouse", ["[", "]"], (event) => { if (current.spectrum) zoomView(event.key === "[" ? 1.3 : 1 / 1.3, current.cursor ?? mainLine()); }],
   ["f /", "search", ["f", "/"], () => { openList(true); $("search").focus(); }],
@@ -470,6 +520,7 @@ function choose(key) {
 function pressed(event) {
   if (event.key === "Escape") {
     closeMenu();
+    showLineChoice(false);
     openList(false);
     document.activeElement?.blur();
     return;
@@ -515,9 +566,9 @@ function openList(open) {
   if (open) drawList();
 }
 
-function choiceButtons(box, choices, name) {
+function choiceButtons(box, choices, name, act = (value) => toggle(name, value)) {
   for (const { value, text, key } of choices) {
-    const button = Object.assign(document.createElement("button"), { type: "button", onclick: () => toggle(name, value) });
+    const button = Object.assign(document.createElement("button"), { type: "button", onclick: () => act(value) });
     button.dataset.value = value;
     button.append(`${text} `, Object.assign(document.createElement("kbd"), { textContent: key }));
     box.append(button);
@@ -528,6 +579,8 @@ function connect() {
   buildList();
   connectPlot();
   choiceButtons($("classes"), page.classes.map(({ key, name, number: value }) => ({ value, text: name, key })), "class_person");
+  choiceButtons($("issues"), page.issues.map(({ key, name, text }) => ({ value: name, text, key })), null, toggleIssue);
+  buildLineChoice();
   choiceButtons($("confidences"), CONFIDENCES.map((text, value) => ({ value, text, key: value })), "z_conf");
   $("key-list").append(...KEYS.map(([keys, text]) => {
     const item = document.createElement("div");
@@ -553,6 +606,8 @@ function connect() {
   $("inspector").oninput = (event) => storageSet("specz-cnn:inspector", event.target.value);
   $("smooth").oninput = (event) => setSmoothing(Number(event.target.value));
   $("band").onchange = (event) => { current.band = event.target.checked; requestDraw(); };
+  $("atmosphere").onchange = (event) => { current.atmosphere = event.target.checked; requestDraw(); };
+  $("lines-button").onclick = () => showLineChoice();
   $("verdict").onsubmit = (event) => event.preventDefault();
   $("export").onclick = exportVerdicts;
   $("import").onclick = () => $("import-file").click();

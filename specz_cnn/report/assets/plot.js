@@ -8,7 +8,7 @@ const colours = {};
 
 function readColours() {
   const style = getComputedStyle(document.documentElement);
-  for (const name of ["panel", "text", "dim", "edge", "raw", "flux", "error", "masked", "best", "second", "pipeline", "check", "absorption"])
+  for (const name of ["panel", "text", "dim", "edge", "raw", "flux", "error", "masked", "best", "second", "pipeline", "check", "absorption", "sky", "telluric"])
     colours[name] = style.getPropertyValue(`--${name}`).trim();
 }
 
@@ -62,7 +62,7 @@ function niceTicks(low, high, count) {
 }
 
 // One picture of the spectrum: view = {x0, x1, y0, y1}, lines at z; detail = false leaves out titles and the rest frame.
-function drawSpectrum(canvas, spectrum, smoothed, view, z, { margin, detail, smooth, band, weak, model }) {
+function drawSpectrum(canvas, spectrum, smoothed, view, z, { margin, detail, smooth, band, weak, atmosphere, hidden, model }) {
   const { g, width, height } = prepareCanvas(canvas);
   const w = width - margin.left - margin.right, h = height - margin.top - margin.bottom;
   if (w < 20 || h < 20) return null;
@@ -75,6 +75,7 @@ function drawSpectrum(canvas, spectrum, smoothed, view, z, { margin, detail, smo
   g.beginPath();
   g.rect(margin.left, margin.top, w, h);
   g.clip();
+  if (atmosphere) shadeAtmosphere(g, view, x, margin.top, h, detail);
   shadeMasked(g, spectrum, from, to, x, margin.top, h);
   if (band) fillError(g, spectrum, from, to, x, y);
   g.strokeStyle = colours.edge;
@@ -83,10 +84,10 @@ function drawSpectrum(canvas, spectrum, smoothed, view, z, { margin, detail, smo
   if (smooth > 0) strokeCurve(g, wavelength, flux, error, from, to, x, y, colours.raw, 0.8);
   strokeCurve(g, wavelength, smoothed, error, from, to, x, y, colours.flux, 1.4);
   if (model) strokeCurve(g, wavelength, model, model.map(() => 1), from, to, x, y, colours.best, 1.2);
-  if (z !== null) drawLines(g, z, view, x, margin, w, h, weak);
+  if (z !== null) drawLines(g, z, view, x, margin, w, h, weak, hidden);
   g.restore();
 
-  drawAxes(g, view, x, y, margin, w, h, detail, z);
+  drawAxes(g, view, x, y, margin, w, h, detail, z, spectrum.sdss);
   return { x, y, w, h, toWavelength: (px) => view.x0 + ((px - margin.left) / w) * (view.x1 - view.x0) };
 }
 
@@ -98,6 +99,21 @@ function shadeMasked(g, { wavelength, error }, from, to, x, top, h) {
     while (i + 1 < to && !(error[i + 1] > 0)) i++;
     const left = x(wavelength[first]), right = x(wavelength[i]);
     g.fillRect(left - 1, top, Math.max(2, right - left + 2), h); // wide enough to be seen
+  }
+}
+
+// Where the sky is bright, or the atmosphere absorbs (⊕).
+function shadeAtmosphere(g, view, x, top, h, detail) {
+  g.textAlign = "center";
+  for (const [from, to, kind] of page.atmosphere) {
+    if (to < view.x0 || from > view.x1) continue;
+    const left = x(from), width = Math.max(1.5, x(to) - left);
+    g.fillStyle = colours[kind];
+    g.fillRect(left, top, width, h);
+    if (!detail || width < 12 || h < 120) continue;
+    const text = kind === "telluric" ? "⊕" : width > 22 ? "sky" : "";
+    g.fillStyle = colours.dim;
+    g.fillText(text, left + width / 2, top + h - 4);
   }
 }
 
@@ -137,10 +153,11 @@ const LINE_STYLE = { strong: [], weak: [2, 3], absorption: [6, 4], edge: [1, 3] 
 const NAME_LEVELS = 4;
 
 // All lines first and the names over them; the names of strong lines choose their places before the others.
-function drawLines(g, z, view, x, margin, w, h, weak) {
+function drawLines(g, z, view, x, margin, w, h, weak, hidden) {
   const lines = page.lines
     .map(([name, rest, kind]) => ({ name, kind, wavelength: rest * (1 + z) }))
-    .filter(({ kind, wavelength }) => wavelength >= view.x0 && wavelength <= view.x1 && (kind === "strong" || weak));
+    .filter(({ kind, wavelength }) => wavelength >= view.x0 && wavelength <= view.x1 && (kind === "strong" || weak))
+    .filter(({ name }) => !hidden.has(name));
   g.lineWidth = 1.1;
   for (const { kind, wavelength } of lines) {
     g.strokeStyle = lineColour(kind);
@@ -177,7 +194,7 @@ function nameLine(g, { name, kind }, px, taken, margin, w) {
   g.fillText(name, left, baseline);
 }
 
-function drawAxes(g, view, x, y, margin, w, h, detail, z) {
+function drawAxes(g, view, x, y, margin, w, h, detail, z, sdss) {
   const bottom = margin.top + h;
   g.strokeStyle = colours.dim;
   g.fillStyle = colours.text;
@@ -200,7 +217,8 @@ function drawAxes(g, view, x, y, margin, w, h, detail, z) {
   g.save();
   g.translate(12, margin.top + h / 2);
   g.rotate(-Math.PI / 2);
-  g.fillText("flux density", 0, 0);
+  const unit = "10⁻¹⁷ erg s⁻¹ cm⁻² Å⁻¹";
+  g.fillText(!sdss ? "relative flux per Å" : g.measureText(unit).width < h + 30 ? unit : "10⁻¹⁷ cgs / Å", 0, 0);
   g.restore();
   if (z === null) return;
   g.fillText("rest-frame wavelength (Å)", margin.left + w / 2, 12);

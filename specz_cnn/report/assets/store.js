@@ -1,6 +1,6 @@
 // Verdicts: kept in the browser after every change, recovered when the page opens again, exported and imported as CSV.
 //
-// An entry is {verdict, z_vi, class_person, z_conf, comment, inspector, date}; entries without a verdict are drafts.
+// An entry is {verdict, z_vi, class_person, z_conf, comment, inspector, date, issues}; entries without a verdict are drafts.
 
 const STORE = `specz-cnn:${page.id}:`;
 const entries = new Map();
@@ -106,7 +106,7 @@ function parseCsv(text) {
 // Verdicts of a file for rows of this page; those that are newer here stay. Returns how many were taken.
 function importVerdicts(text) {
   const [head, ...lines] = parseCsv(text.replace(/^\uFEFF/, ""));
-  if (!head || page.verdictColumns.some((name) => !head.includes(name))) throw new Error("this is not a file of verdicts");
+  if (!head || page.verdictColumns.some((name) => name !== "issues" && !head.includes(name))) throw new Error("this is not a file of verdicts");
   const names = new Map();
   const keyOf = (get) => (Number(get("plate")) >= 0 ? [get("plate"), get("mjd"), get("fiber")].map(Number).join("-") : get("file"));
   for (let row = 0; row < rowCount; row++) names.set(keyOf((name) => page.columns[name][row]), row);
@@ -119,7 +119,7 @@ function importVerdicts(text) {
     const number = (name) => (get(name) === "" ? undefined : Number(get(name)));
     changeEntry(row, {
       verdict: get("verdict"), z_vi: number("z_vi"), class_person: number("class_person"), z_conf: number("z_conf"),
-      comment: get("comment"), inspector: get("inspector"), date: get("date"),
+      comment: get("comment"), inspector: get("inspector"), date: get("date"), issues: get("issues"),
     });
     taken++;
   }
