@@ -43,20 +43,25 @@ def spectrum_paths(spectra_dir):
     return sorted(spectra_dir.glob("spec-*.fits"))
 
 
+# What a machine may lack: what tests of it have as a fixture, and how the last lines call them.
+_COUNTED = {"data_dir": "tests on real data", "driver": "tests in a browser"}
+
+
 def pytest_collection_modifyitems(items):
-    """Mark tests that need real data, for the count at the end."""
+    """Mark tests that need what a machine may lack, for the count at the end."""
     for item in items:
-        if "data_dir" in getattr(item, "fixturenames", ()):
-            item.user_properties.append(("real_data", True))
+        for fixture in _COUNTED.keys() & set(getattr(item, "fixturenames", ())):
+            item.user_properties.append(("needs", fixture))
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Say how many tests saw real data: a run without them passes as well, and proves less."""
+    """Say how many tests saw real data and a browser: a run without them passes as well, and proves less."""
 
-    def count(*outcomes):
+    def count(fixture, *outcomes):
         reports = (report for outcome in outcomes for report in terminalreporter.stats.get(outcome, ()))
-        return sum(("real_data", True) in getattr(report, "user_properties", ()) for report in reports)
+        return sum(("needs", fixture) in getattr(report, "user_properties", ()) for report in reports)
 
-    ran, skipped = count("passed", "failed", "xfailed", "error"), count("skipped")
-    if ran or skipped:
-        terminalreporter.write_line(f"tests on real data: {ran} ran, {skipped} were skipped")
+    for fixture, name in _COUNTED.items():
+        ran, skipped = count(fixture, "passed", "failed", "xfailed", "error"), count(fixture, "skipped")
+        if ran or skipped:
+            terminalreporter.write_line(f"{name}: {ran} ran, {skipped} were skipped")

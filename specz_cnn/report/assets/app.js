@@ -100,7 +100,9 @@ function draw() {
   showRedshift();
   const { spectrum, smoothed, view, z } = current;
   if (!spectrum) return;
-  current.model = current.overlay ? fitModel(spectrum, z) : null;
+  // The mouse moves far more often than the redshift.
+  if (current.overlay && spectrum.fitted?.z !== z) spectrum.fitted = { z, model: fitModel(spectrum, z) };
+  current.model = current.overlay ? spectrum.fitted.model : null;
   const options = { smooth: current.smooth, band: current.band, weak: current.weak, atmosphere: current.atmosphere, hidden: current.hidden, model: current.model };
   const [y0, y1] = view.flux ?? fluxLimits(spectrum, smoothed, view.x0, view.x1);
   const main = { x0: view.x0, x1: view.x1, y0, y1 };

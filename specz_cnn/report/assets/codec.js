@@ -21,7 +21,7 @@ async function decodeSpectrum(row) {
   if (!packed) return null;
   const bytes = await inflate(packed);
   const n = packed.n;
-  const spectrum = { wavelength: new Float64Array(n), flux: new Float64Array(n), error: new Float64Array(n), sdss: Boolean(packed.sdss) };
+  const spectrum = { wavelength: new Float64Array(n), flux: new Float64Array(n), error: new Float64Array(n), sdss: Boolean(packed.sdss), start: packed.start };
   let code = 0;
   for (let i = 0; i < n; i++) {
     code = (code + bytes[i]) & 255;

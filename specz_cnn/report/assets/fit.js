@@ -14,15 +14,15 @@ async function loadEigenspectra() {
 // Flux of the best fit at every pixel, NaN outside the range that is fitted; null where there is nothing to fit.
 function fitModel(spectrum, z) {
   if (!eigen.rows || z === null) return null;
-  const { wavelength, flux, error } = spectrum;
+  const { flux, error } = spectrum;
   const { rows, start, sample, first, last, prior } = eigen;
-  const size = rows.length + 3, n = wavelength.length;
+  const size = rows.length + 3, n = flux.length;
   const shift = Math.log10(1 + z) / LATTICE_STEP;
   const values = Array.from({ length: size }, () => new Float64Array(n));
   const inside = new Uint8Array(n);
   let sum = 0, norm = 0;
   for (let i = 0; i < n; i++) {
-    const place = Math.log10(wavelength[i]) / LATTICE_STEP;
+    const place = spectrum.start + i; // pixels lie on the lattice
     if (place < first || place > last) continue;
     inside[i] = 1;
     const x = Math.min(Math.max((place - shift - start) / sample, 0), rows[0].length - 1.001);
