@@ -220,6 +220,7 @@ def main():
     best = sample.calibrated(packaged)
     found = best(sample.own, sample.flux, sample.ivar, frame=sample.frame)
     show("network and fit", found.own.z, sample)
+    show("z_sys", found.systemic["z_sys"], sample)
 
     def variant(name, measurement):
         show(name, measurement(sample.own, sample.flux, sample.ivar, frame=sample.frame).own.z, sample)

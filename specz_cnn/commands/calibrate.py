@@ -13,12 +13,13 @@ __all__ = ["add_arguments", "run"]
 _log = logging.getLogger(__name__)
 
 _EPILOG = """\
-DATA is DIRECTORY[:WEIGHT[:PRECISION]], a directory of shards, as written by `specz-cnn simulate --format shards` or for
-training on real spectra. WEIGHT is how much all of it counts in probabilities, PRECISION (default: WEIGHT) in the errors
-of redshifts that are right.
+DATA is DIRECTORY[:WEIGHT[:PRECISION[:TRUSTED]]], a directory of shards, as written by `specz-cnn simulate --format shards`
+or for training on real spectra. WEIGHT is how much all of it counts in probabilities, PRECISION (default: WEIGHT) in the
+errors of redshifts that are right, TRUSTED (default: 0) in the last word on errors in each range of redshift, which should
+be that of real spectra.
 
 example:
-  specz-cnn calibrate rnet-e.safetensors held-out-simulated:1:0.1 held-out-real:0.3:1 --check rnet-pz.safetensors \\
+  specz-cnn calibrate rnet-e.safetensors held-out-simulated:1:0.1 held-out-real:0.3:1:1 --check rnet-pz.safetensors \\
       -o calibrated.safetensors
 """
 
@@ -93,10 +94,11 @@ def _read(word):
     try:
         weight = float(numbers[0]) if numbers else 1.0
         precision = float(numbers[1]) if len(numbers) > 1 else weight
-        if len(numbers) > 2 or not (weight >= 0 and precision >= 0):
+        trusted = float(numbers[2]) if len(numbers) > 2 else 0.0
+        if len(numbers) > 3 or not min(weight, precision, trusted) >= 0:
             raise ValueError
     except ValueError:
-        raise UsageError(f"DATA is DIRECTORY[:WEIGHT[:PRECISION]], not {word!r}") from None
+        raise UsageError(f"DATA is DIRECTORY[:WEIGHT[:PRECISION[:TRUSTED]]], not {word!r}") from None
     if not (Path(directory) / "shards.json").is_file():
         raise UsageError(f"{directory} is no directory of shards")
-    return CalibrationSet(*read_shards(directory), weight, precision)
+    return CalibrationSet(*read_shards(directory), weight, precision, trusted)

@@ -6,7 +6,8 @@ Step by step, each with few parameters and a proper score where there is one:
 2. shape of the peaks (width, wing): likelihood of the truth within its peak, of the redshifts that are right;
 3. the point estimate with the smallest errors;
 4. errors: for each of a few classes of raw width, the factor that makes the interval hold 68 % of the truths, and for each
-   range of redshift another, shrunk towards one where there are few spectra;
+   range of redshift another, shrunk towards one where there are few spectra; then again by redshift with those spectra
+   alone that one trusts about errors;
 5. confidence and probability of being a quasar: monotone logistic maps, by maximum likelihood;
 6. the thresholds of flags, so that at most one in a thousand unflagged redshifts is wrong.
 
@@ -58,6 +59,7 @@ def calibrate(
     bins=None,
     weights=None,
     precision_weights=None,
+    error_weights=None,
     z_check=None,
     check="",
     wrong=1e-3,
@@ -80,6 +82,9 @@ def calibrate(
     precision_weights : array_like, shape (n,), optional
         Weights for steps 2 to 4, which concern the precision of redshifts that are right; ``weights`` if not given.
         Real spectra, however few, know more about it than simulated ones, which know more about rare failures.
+    error_weights : array_like, shape (n,), optional
+        Weights for the last word on errors in each range of redshift; none if not given.  With zero for what is simulated no
+        error is smaller than real spectra of that range show, as far as there are enough of them.
     z_check : array_like, shape (n,), optional
         Redshifts of the cross-check model for the same spectra, NaN where it has none.
     check : str, optional
@@ -103,7 +108,8 @@ def calibrate(
     z_true, is_quasar = np.asarray(z_true, dtype=np.float64), np.asarray(is_quasar, dtype=bool)
     weights = np.ones(len(output)) if weights is None else np.asarray(weights, dtype=np.float64)
     precision = weights if precision_weights is None else np.asarray(precision_weights, dtype=np.float64)
-    if not len(output) == len(z_true) == len(is_quasar) == len(weights) == len(precision):
+    trusted = np.zeros_like(weights) if error_weights is None else np.asarray(error_weights, dtype=np.float64)
+    if len({len(a) for a in (output, z_true, is_quasar, weights, precision, trusted)}) > 1:
         raise ValueError("output, z_true, is_quasar and weights must have the same length")
     if z_check is not None and not check:
         raise ValueError("z_check needs the name of the model it comes from")
@@ -124,9 +130,8 @@ def calibrate(
             calibration["estimate"] = _choose_estimate(*data, bins, calibration)
     found = posterior(output[use], bins=bins, calibration=calibration, z_range=z_range)
     right = np.abs(np.log1p(found.z) - truth) < RIGHT
-    calibration["error"] = fit_errors(
-        found.width, SPEED_OF_LIGHT * np.abs(np.log1p(found.z) - truth), right, precision, truth
-    )
+    error = SPEED_OF_LIGHT * np.abs(np.log1p(found.z) - truth)
+    calibration["error"] = fit_errors(found.width, error, right, precision, truth, trusted[use])
     agree = None
     if z_check is not None:
         agree = _agreement(found.z, np.asarray(z_check, dtype=np.float64)[use])
@@ -264,9 +269,10 @@ def _choose_estimate(logits, truth, weight, bins, calibration):
     return dict(min(_ESTIMATES, key=spread))
 
 
-def fit_errors(width, error, right, weight, u):
+def fit_errors(width, error, right, weight, u, trusted=None):
     """Factors on the raw widths (km/s) that make intervals hold 68.3 % of the truths, of redshifts that are right."""
-    width, error, weight, u = width[right], error[right], weight[right], u[right]
+    trusted = np.zeros_like(weight) if trusted is None else trusted
+    width, error, weight, u, trusted = (values[right] for values in (width, error, weight, u, trusted))
     if not width.size:
         return dict(IDENTITY["error"])
     n_classes = int(np.clip(_effective_size(weight) // _PER_CLASS, 1, 8))
@@ -282,7 +288,13 @@ def fit_errors(width, error, right, weight, u):
     # A wider peak never gets a smaller error.
     calibrated = np.maximum.accumulate(np.array(raw) * factor)
     nodes = {"raw": raw, "factor": (calibrated / raw).tolist()}
-    return nodes | {"redshift": _errors_by_redshift(error / (width * error_factor(width, nodes)), weight, u)}
+    for some in (weight, trusted):
+        # What the first pass has mended is in the pulls of the second.
+        pull = error / (width * error_factor(width, nodes, u))
+        before = nodes.get("redshift", {}).get("factor", 1.0)
+        more = _errors_by_redshift(pull, some, u)
+        nodes |= {"redshift": more | {"factor": (np.array(more["factor"]) * before).tolist()}}
+    return nodes
 
 
 def _errors_by_redshift(pull, weight, u):

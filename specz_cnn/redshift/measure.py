@@ -58,11 +58,13 @@ _CELLS = 2 * _REACH * _FINE
 _BINS_PER_SHIFT = round(SHIFT / NATIVE)
 _CELL = SHIFT / _FINE
 _ROWS = 16  # scanned at a time, so that arrays stay in the processor's cache
+_LYMAN_ALPHA = 1215.67  # Angstrom; blueward of it lies what no model can foresee
 _FOREST_END = 1260.0  # Angstrom: redward wing of Lyman alpha
 _FOREST_SEEN = 1.8  # redshift from which on the forest is in view
 _TROUGHS = 1400.0, 1535.0  # Angstrom: where the C IV of a wind absorbs
 _TROUGH_PIXELS = 7  # 2000 km/s
 _OFF = 5.0  # sigma of an outlier, as in SDSS
+_MODEL_ERROR = 0.1  # of the fit, relative: what no quasar spectrum of high S/N can be blamed for
 _TINY = 1e-12
 _LEVELS = 0.15865525393145707, 0.5, 0.8413447460685429
 
@@ -180,7 +182,8 @@ class Measurement:
     limits : dict
         ``p_peak``: probability from which on a runner-up is measured.  ``n_pixels`` and ``z_max``: fewer pixels or higher
         redshifts are left to the network, and so are spectra of whose pixels blueward of C IV more than the share
-        ``trough`` lie far below the fit.  ``outliers``: share of pixels off by more than 5 sigma that is too many.
+        ``trough`` lie far below the fit.  ``z_systemic``: redshift from which on the fit, which follows the shifted lines of
+        high ionisation, has nothing to say of the systemic redshift.  ``outliers``: share of pixels off by more than 5 sigma that is too many.
     frames : dict
         ``offset`` of systemic redshifts from those of the pipeline and their ``scatter``, functions of redshift in km/s.
     factor : dict or float, optional
@@ -243,7 +246,8 @@ class Measurement:
         offset, scatter = self._between_frames(own.z[main])
         if frame == "systemic":
             p_sys = self._systemic(core[:k], found.rows(slice(k)), own.pdf[main], own.step)
-            systemic = interval_of(p_sys, found.centre[:k]).where(by_fit[:k], network)
+            informed = by_fit[:k] & (own.z[main] < self.limits["z_systemic"])
+            systemic = interval_of(p_sys, found.centre[:k]).where(informed, network)
             best = best.where(by_fit[:k], network.moved(-offset, scatter))
         else:
             best = best.where(by_fit[:k], network)
@@ -324,8 +328,8 @@ class Measurement:
         Returns
         -------
         chi2, outliers, trough : `~numpy.ndarray`, shape (n,)
-            Reduced chi-squared; shares of pixels off by more than 5 sigma, and of the spectrum blueward of C IV that lies
-            far below the fit.
+            Reduced chi-squared; shares of the pixels redward of Lyman alpha that are off by more than 5 sigma, of the noise
+            and a tenth of the flux, and of the spectrum blueward of C IV that lies far below the fit.
         """
         chi2, outliers, trough = np.empty((3, len(u)))
         for part in _parts(len(u)):
@@ -336,7 +340,10 @@ class Measurement:
             pull = (flux[part] - model) * np.sqrt(w)
             n_used = np.maximum((w > 0).sum(1), 1)
             chi2[part] = (pull**2).sum(1) / np.maximum(n_used - self.describing.n_parameters, 1)
-            outliers[part] = (np.abs(pull) > _OFF).sum(1) / n_used
+            allowed = np.sqrt(1 + w * (_MODEL_ERROR * model) ** 2)
+            seen = (w > 0) & (GRID.wavelength > _LYMAN_ALPHA * np.exp(u[part])[:, None])
+            far = (np.abs(pull) > _OFF * allowed) & seen
+            outliers[part] = far.sum(1) / np.maximum(seen.sum(1), 1)
             trough[part] = _trough(flux[part], w, model, u[part])
         return chi2, outliers, trough
 

@@ -4,7 +4,8 @@ Step by step:
 
 1. `~specz_cnn.redshift.measure.peak_probability`: its parameters maximise the likelihood of the labels, with weak priors;
 2. the factor that makes intervals hold 68 % of the labels, in classes of redshift;
-3. the share of outliers that is exceeded by one quasar in fifty.
+3. the share of outliers that is exceeded by one quasar in fifty, though never less than a tenth: spectra of higher S/N than
+   those that it is learned from show what eigenspectra lack.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _CLASSES = 0.0, 0.5, 1.0, 1.8, 8.0  # in redshift
 _MANY = 20  # number of labels that moves a factor half of the way
 _LEAST_DENSITY = 0.02  # of a label within its peak, per 100 km/s: a few are off for reasons of their own
 _RARE = 0.98  # of quasars have fewer outliers
+_LEAST_MANY = 0.1  # share of outliers that may be called many
 _START = np.array([0.5, np.log(4.0), np.log(40.0), np.log(80.0), np.log(90.0), -1.0, np.log(400.0)])
 _WIDTH = np.array([1.5, 0.7, 0.5, 0.5, 0.5, 1.0, 0.4])
 
@@ -70,7 +72,7 @@ def calibrate_measurement(measurement, own, flux, ivar, z, weights, *, frame="sd
     found = measurement.likelihood(flux, ivar, u_net, own.pdf[near], own.step, frame=frame)
     _, outliers, trough = measurement.judge(flux, ivar, u)
     use = ~measurement.leans(found, trough)
-    share = float(np.round(weighted_quantile(outliers[use], _RARE, weights[use]), 3))
+    share = max(float(np.round(weighted_quantile(outliers[use], _RARE, weights[use]), 3)), _LEAST_MANY)
     found, u, weights = found.rows(use), u[use], weights[use] / weights[use].sum()
     n_effective = 1 / np.sum(weights**2)
 

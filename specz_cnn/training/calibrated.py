@@ -27,6 +27,8 @@ class CalibrationSet:
         As in shards (:mod:`specz_cnn.training.shards`).
     weight, precision : float
         How much all of them count in probabilities, and in the errors of redshifts that are right.
+    trusted : float
+        How much they count in the last word on errors in ranges of redshift, which should be that of real spectra.
     """
 
     flux: np.ndarray
@@ -34,6 +36,7 @@ class CalibrationSet:
     labels: np.ndarray
     weight: float = 1.0
     precision: float = 1.0
+    trusted: float = 0.0
 
 
 def calibrate_weights(model, sets, output, *, check=None, tag=None, device=None, batch_size=128, data=()):
@@ -75,15 +78,18 @@ def calibrate_weights(model, sets, output, *, check=None, tag=None, device=None,
         z_check = posterior(
             _outputs(other, flux, ivar, batch_size), bins=other.info.bins, calibration=other.info.calibration
         ).z
+
+    def weights(name):
+        return np.concatenate([getattr(item, name) * share for item, share in zip(sets, shares, strict=True)])
+
     calibration = calibrate(
         found,
         labels["z"].astype(np.float64),
         labels["is_quasar"],
         bins=info.bins,
-        weights=np.concatenate([item.weight * share for item, share in zip(sets, shares, strict=True)]),
-        precision_weights=np.concatenate(
-            [item.precision * share for item, share in zip(sets, shares, strict=True)]
-        ),
+        weights=weights("weight"),
+        precision_weights=weights("precision"),
+        error_weights=weights("trusted"),
         z_check=z_check,
         check=name,
         z_range=info.z_range,

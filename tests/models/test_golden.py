@@ -11,20 +11,20 @@ _C = 299792.458
 
 # Redshift of the simulation: what each set of weights measured when it was packaged.
 _SIMULATED = {
-    0.4: {"rnet-e-2": 0.40000, "rnet-e-1": 0.40008, "rnet-pz-1": 0.40098, "rnet-1": 0.39600},
-    1.2: {"rnet-e-2": 1.19833, "rnet-e-1": 1.19840, "rnet-pz-1": 1.19955, "rnet-1": 1.19256},
-    2.4: {"rnet-e-2": 2.39974, "rnet-e-1": 2.40062, "rnet-pz-1": 2.40181, "rnet-1": 2.39639},
-    3.5: {"rnet-e-2": 3.49928, "rnet-e-1": 3.50068, "rnet-pz-1": 3.50009, "rnet-1": 3.49582},
-    5.2: {"rnet-e-2": 5.20447, "rnet-e-1": 5.20480, "rnet-pz-1": 5.21090, "rnet-1": 5.21962},
-    6.4: {"rnet-e-2": 6.40092, "rnet-e-1": 6.40132, "rnet-pz-1": 6.39894, "rnet-1": 6.44036},
+    0.4: {"rnet-e-3": 0.39987, "rnet-pz-2": 0.40161, "rnet-1": 0.39600},
+    1.2: {"rnet-e-3": 1.19923, "rnet-pz-2": 1.19908, "rnet-1": 1.19256},
+    2.4: {"rnet-e-3": 2.40074, "rnet-pz-2": 2.40193, "rnet-1": 2.39639},
+    3.5: {"rnet-e-3": 3.50194, "rnet-pz-2": 3.50188, "rnet-1": 3.49582},
+    5.2: {"rnet-e-3": 5.20968, "rnet-pz-2": 5.22089, "rnet-1": 5.21962},
+    6.4: {"rnet-e-3": 6.41224, "rnet-pz-2": 6.41395, "rnet-1": 6.44036},
 }
 _REAL = {
-    "spec-3655-55240-0002.fits": 2.35171,
-    "spec-3655-55240-0026.fits": 2.24576,
-    "spec-3655-55240-0030.fits": 2.36423,
-    "spec-3655-55240-0054.fits": 0.80244,
-    "spec-3655-55240-0066.fits": 0.75558,
-    "spec-3655-55240-0070.fits": 2.38820,
+    "spec-3655-55240-0002.fits": 2.35257,
+    "spec-3655-55240-0026.fits": 2.24159,
+    "spec-3655-55240-0030.fits": 2.36449,
+    "spec-3655-55240-0054.fits": 0.80233,
+    "spec-3655-55240-0066.fits": 0.75525,
+    "spec-3655-55240-0070.fits": 2.39241,
 }
 
 
@@ -33,7 +33,7 @@ def _velocity(z, expected):
 
 
 @pytest.mark.parametrize("z", _SIMULATED)
-@pytest.mark.parametrize("model", ["rnet-e-2", "rnet-e-1", "rnet-pz-1", "rnet-1"])
+@pytest.mark.parametrize("model", ["rnet-e-3", "rnet-pz-2", "rnet-1"])
 def test_simulated(model, z):
     spectrum = example_spectrum(z, snr=6.0, seed=int(z * 10))
     result = specz_cnn.fit_redshift_cnn(spectrum, model=model, cross_check=None, measure=False)
@@ -50,7 +50,7 @@ def test_narrow_range():
 @pytest.mark.parametrize("name", _REAL)
 def test_real(name, spectra_dir):
     result = specz_cnn.fit_redshift_cnn(
-        spectra_dir / name, model="rnet-e-2", cross_check="rnet-pz-1", measure=False
+        spectra_dir / name, model="rnet-e-3", cross_check="rnet-pz-2", measure=False
     )
     assert _velocity(result.z, _REAL[name]) < 5
     assert result.flags == 0
@@ -60,31 +60,31 @@ def test_every_name_is_packaged():
     assert set(specz_cnn.list_models()) >= {"rnet-e", "rnet-pz", "rnet", "rnet-z2.8-3.0"}
 
 
-# Measured by eigenspectra-1 about the peaks of two very different models: of the pipeline's frame and, of the first, systemic.
+# Measured by eigenspectra-2 about the peaks of two very different models: of the pipeline's frame and, of the first, systemic.
 _MEASURED = {
-    "spec-3655-55240-0002.fits": (2.35346, 2.35620),
-    "spec-3655-55240-0026.fits": (2.24760, 2.25014),
-    "spec-3655-55240-0054.fits": (0.80255, 0.80268),
-    "spec-3655-55240-0066.fits": (0.75631, 0.75643),
+    "spec-3655-55240-0002.fits": (2.35314, 2.35257),
+    "spec-3655-55240-0026.fits": (2.24816, 2.24159),
+    "spec-3655-55240-0054.fits": (0.80255, 0.80262),
+    "spec-3655-55240-0066.fits": (0.75627, 0.75628),
 }
 _MEASURED_SIMULATED = {
-    0.4: {"rnet-e-2": 0.40037, "pca-1": 0.40038},
-    1.2: {"rnet-e-2": 1.19861, "pca-1": 1.19870},
-    2.4: {"rnet-e-2": 2.39846, "pca-1": 2.39753},
-    3.5: {"rnet-e-2": 3.50056, "pca-1": 3.50074},
+    0.4: {"rnet-e-3": 0.40029, "pca-1": 0.40038},
+    1.2: {"rnet-e-3": 1.19866, "pca-1": 1.19871},
+    2.4: {"rnet-e-3": 2.39759, "pca-1": 2.39753},
+    3.5: {"rnet-e-3": 3.50094, "pca-1": 3.50073},
 }
 
 
 @pytest.mark.parametrize("name", _MEASURED)
 def test_measured(name, spectra_dir):
-    result = specz_cnn.fit_redshift_cnn(spectra_dir / name, model="rnet-e-2", cross_check=None)
-    assert result.provenance["measurement"] == "eigenspectra-1"
+    result = specz_cnn.fit_redshift_cnn(spectra_dir / name, model="rnet-e-3", cross_check=None)
+    assert result.provenance["measurement"] == "eigenspectra-2"
     assert _velocity(result.z, _MEASURED[name][0]) < 5
     assert _velocity(result.z_sys, _MEASURED[name][1]) < 5
 
 
 @pytest.mark.parametrize("z", _MEASURED_SIMULATED)
-@pytest.mark.parametrize("model", ["rnet-e-2", "pca-1"])
+@pytest.mark.parametrize("model", ["rnet-e-3", "pca-1"])
 def test_measured_simulated(model, z):
     spectrum = example_spectrum(z, snr=6.0, seed=int(z * 10))
     result = specz_cnn.fit_redshift_cnn(spectrum, model=model, cross_check=None)
