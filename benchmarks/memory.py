@@ -17,7 +17,7 @@ from pathlib import Path
 
 from setting import arguments, describe, spectrum_files
 
-from specz_cnn.survey.executors import available_cores
+from specz_cnn.parallel import available_cores
 
 _RUN = """
 import json, sys

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from setting import arguments, describe, spectrum_files
 
+from specz_cnn.parallel import available_cores
 from specz_cnn.survey import fit_survey
-from specz_cnn.survey.executors import available_cores
 
 
 def main():

@@ -25,7 +25,7 @@ FLOORS = (
     ("cli",),
 )
 #: What every room may stand on.
-GROUND = {"config", "example", "on_import", "typing", "velocity", "version"}
+GROUND = {"config", "example", "on_import", "parallel", "progress", "typing", "velocity", "version"}
 
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -317,3 +317,54 @@ def test_children_of_the_user_keep_their_threads():
     command = [sys.executable, "-W", "ignore", "-c", FORK]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     assert done.stdout == "0 3\n", done.stderr
+
+
+def test_a_survey_goes_on_without_a_device_that_nobody_named(tmp_path, monkeypatch):
+    import torch
+
+    from specz_cnn.survey import read_survey
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    paths = [specz_cnn.example_path()]
+    with pytest.raises(RuntimeError, match="0 CUDA devices"):
+        fit_survey(paths, tmp_path / "named", device="cuda", n_workers=0)
+    # As on a machine that has CUDA, where it fails.
+    monkeypatch.setattr("specz_cnn.models.output.resolve_device", lambda device: torch.device("cuda"))
+    with pytest.warns(RuntimeWarning, match="cuda failed .*; continuing on the CPU"):
+        summary = fit_survey(paths, tmp_path / "out", n_workers=0, format="fits")
+    assert summary.n_failed == 0
+    (part,) = (tmp_path / "out").glob("part-*")
+    assert fits.getval(part, "DEVICE", 1) == "cpu"
+    assert len(read_survey(tmp_path / "out")) == 1
+
+
+def test_masks_mean_the_same_everywhere(tmp_path, capsys):
+    """Of lists, surveys and the command: the same rows, the same refusals."""
+    from specz_cnn.cli import main
+    from specz_cnn.survey import fit_files
+
+    arrays = specz_cnn.read_arrays(specz_cnn.example_path())
+    path = tmp_path / "spec-3586-55181-0076.fits"
+    bits = np.where(arrays.loglam > 3.8, 1 << 23, 0)
+    specz_cnn.write_spec_lite(path, arrays.loglam, arrays.flux, arrays.ivar, and_mask=bits)
+    coverage = {}
+    for mask, text in (("default", "default"), ("hard", "hard"), (1 << 23, "0x800000"), ("ivar", "ivar")):
+        found = [
+            specz_cnn.fit_redshift_cnn(path, mask=mask, cross_check=None).coverage,
+            specz_cnn.fit_redshifts_cnn([path], mask=mask, cross_check=None)["coverage"][0],
+            fit_files([path], mask=mask, cross_check=None, n_workers=0)["coverage"][0],
+        ]
+        target = tmp_path / f"{text}.ecsv"
+        command = ["fit", str(path), "--mask", text, "--no-cross-check", "-o", str(target), "--workers", "0"]
+        assert main(command) == 0
+        found.append(QTable.read(target)["coverage"][0])
+        assert len(set(found)) == 1
+        coverage[text] = found[0]
+    assert coverage["hard"] == coverage["0x800000"] < coverage["default"] == coverage["ivar"]
+    for fit in (specz_cnn.fit_redshift_cnn, specz_cnn.fit_redshifts_cnn):
+        with pytest.raises(ValueError, match="mask must be"):
+            fit(path, mask="harsh")
+    with pytest.raises(SystemExit):
+        main(["fit", str(path), "--mask", "harsh"])
+    assert "mask must be" in capsys.readouterr().err

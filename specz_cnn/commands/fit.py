@@ -91,7 +91,16 @@ def add_arguments(parser):
         default="pipeline",
         help="whose redshift z is at z > 1.8: from all wavelengths, or without the forest (default: %(default)s)",
     )
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: cuda if there is one)")
+    parser.add_argument(
+        "--device", help="cpu, cuda, cuda:1 ... (default: cuda, and the cpu where there is none or it fails)"
+    )
+    parser.add_argument(
+        "--mask",
+        type=_mask,
+        default="default",
+        metavar="POLICY",
+        help="which pixels of SDSS files are bad: ivar, default, hard, or bits as a number (default: %(default)s)",
+    )
     parser.add_argument(
         "--batch-size", type=int, metavar="N", help="spectra that go through a network together"
     )
@@ -119,6 +128,20 @@ def add_arguments(parser):
         "--vacuum", dest="air", action="store_false", help="wavelengths are those in vacuum, whatever is said"
     )
     add_survey_arguments(parser)
+
+
+def _mask(text):
+    """A mask policy, or its bits: a number, perhaps hexadecimal."""
+    from argparse import ArgumentTypeError
+
+    from specz_cnn.io.bitmask import mask_bits
+
+    try:
+        policy = int(text, 0) if text[:1].isdigit() else text
+        mask_bits(policy)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
+    return policy
 
 
 def run(args):
@@ -165,7 +188,12 @@ def run(args):
 def _measure(paths, args):
     """The table of results; many files are measured by all cores."""
     options = {"batch_size": args.batch_size} if args.batch_size is not None else {}
-    options |= {"model": args.model, "cross_check": args.cross_check, "device": args.device}
+    options |= {
+        "model": args.model,
+        "cross_check": args.cross_check,
+        "device": args.device,
+        "mask": args.mask,
+    }
     options |= {"measure": args.measure, "convention": args.convention, "unit": args.unit, "air": args.air}
     options["progress"] = False if args.quiet else None
     if args.workers is None and len(paths) < _MANY:

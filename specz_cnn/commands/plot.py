@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from specz_cnn.commands import UsageError, existing, hide_progress, status_of
-from specz_cnn.commands.parallel import in_processes
 
 __all__ = ["add_arguments", "run"]
 
@@ -138,17 +137,15 @@ def _draw_all(args, targets, work):
             for file in args.files:
                 yield work.draw(file, save)
         return
-    from specz_cnn.survey.executors import available_cores
+    from specz_cnn.parallel import in_processes, number_of_workers
 
-    n_workers = available_cores() if args.workers is None else args.workers
-    if len(args.files) < _MANY and args.workers is None:
-        n_workers = 1
-    yield from in_processes(
-        work,
-        ((file, targets[file]) for file in args.files),
-        min(n_workers, len(args.files)),
-        preload=["specz_cnn.redshift.fit", "matplotlib.figure", "matplotlib.backends.backend_agg"],
-    )
+    n_workers = min(number_of_workers(args.workers), len(args.files))
+    if n_workers < 2 or (len(args.files) < _MANY and args.workers is None):
+        n_workers = 0
+    preload = ["specz_cnn.redshift.fit", "matplotlib.figure", "matplotlib.backends.backend_agg"]
+    tasks = ((file, targets[file]) for file in args.files)
+    for _, error in in_processes(work, tasks, n_workers, preload=preload, networks=True):
+        yield error
 
 
 @dataclass(frozen=True)

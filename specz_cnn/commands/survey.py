@@ -110,7 +110,7 @@ def run_survey(args, paths=()):
     Parameters
     ----------
     args : `~argparse.Namespace`
-        With ``output, model, cross_check, device, measure, convention, batch_size, workers`` and those of `add_survey_arguments`.
+        With ``output, model, cross_check, device, mask, measure, convention, batch_size, workers`` and those of `add_survey_arguments`.
     paths : list of str
         Files, patterns and directories.
 
@@ -146,6 +146,7 @@ def run_survey(args, paths=()):
                 model=args.model,
                 cross_check=args.cross_check,
                 device=args.device,
+                mask=args.mask,
                 rows_per_part=args.part_rows,
                 format=args.part_format,
                 input_format=args.format,

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import sys
-import warnings
-from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sized
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from io import IOBase
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -17,16 +12,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy.io.fits import HDUList
 from specutils import Spectrum, SpectrumCollection
-from tqdm import tqdm
 
 from specz_cnn.io import SpectrumArrays
 from specz_cnn.io.convert import arrays_from_spectrum, split_spectrum
 from specz_cnn.io.formats import ReadOptions, read_any
+from specz_cnn.parallel import Ready, in_processes, number_of_workers
+from specz_cnn.progress import progress_bar
 from specz_cnn.redshift.fitter import RESULTS, Fitter
-from specz_cnn.redshift.prepare import Prepared, error_text, prepare, prepare_file, provenance_of
+from specz_cnn.redshift.prepare import Prepared, error_text, prepare, prepare_file
+from specz_cnn.results.columns import notes_of, results_table
 from specz_cnn.results.flags import RedshiftFlag
 from specz_cnn.results.result import RedshiftResult
-from specz_cnn.results.tables import TABLE_COLUMNS, make_table
+from specz_cnn.results.tables import TABLE_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +31,7 @@ if TYPE_CHECKING:
 
     from astropy.table import QTable
 
+    from specz_cnn.io.bitmask import MaskPolicy
     from specz_cnn.typing import Device, ModelName, PathLike
 
 __all__ = ["fit_redshift_cnn", "fit_redshifts_cnn"]
@@ -48,6 +46,7 @@ def fit_redshift_cnn(
     model: ModelName | None = None,
     cross_check: ModelName | None = "default",
     device: Device = None,
+    mask: MaskPolicy | int = "default",
     measure: bool = True,
     convention: str = "pipeline",
     format: str | None = None,
@@ -68,7 +67,10 @@ def fit_redshift_cnn(
         Model that gives the second opinion, None for none; by default the setting ``conf.default_cross_check``
         (``"rnet-pz"``), or the default model where that is the model itself.
     device : str, `torch.device` or None, optional
-        None means CUDA if there is one, else the CPU.
+        None means CUDA if there is one, and the CPU where there is none or where it fails; a device that is named must
+        do.
+    mask : {"ivar", "default", "hard"} or int, optional
+        Which pixels of SDSS files are bad, see `specz_cnn.io.bad_pixels`.
     measure : bool, optional
         Networks find, eigenspectra measure: sharpen p(z) of the network by a fit about its peaks
         (`specz_cnn.redshift.measure`).  False leaves the network's own answer, in the frame that it was trained in.
@@ -104,7 +106,7 @@ def fit_redshift_cnn(
     >>> import specz_cnn
     >>> result = specz_cnn.fit_redshift_cnn("spec-3586-55181-0076.fits")  # doctest: +SKIP
     """
-    arrays = _one_spectrum(spectrum, ReadOptions(format=format, unit=unit, air=air))
+    arrays = _one_spectrum(spectrum, ReadOptions(format=format, unit=unit, air=air, mask=mask))
     fitter = Fitter(model, cross_check, device, measure=measure, convention=convention)
     prepared = prepare(arrays, fitter.grids)
     if prepared.flux is None:
@@ -120,7 +122,7 @@ def fit_redshift_cnn(
         step=batch.step,
         spectrum=arrays,
         model_flux=fitter.model_flux(prepared, z, arrays.loglam),
-        provenance=fitter.provenance | provenance_of({arrays.note: 1} if arrays.note else {}),
+        provenance=fitter.provenance | notes_of({arrays.note: 1} if arrays.note else {}),
     )
 
 
@@ -130,8 +132,9 @@ def fit_redshifts_cnn(
     model: ModelName | None = None,
     cross_check: ModelName | None = "default",
     device: Device = None,
+    mask: MaskPolicy | int = "default",
     batch_size: int = 256,
-    n_workers: int = 0,
+    n_workers: int | None = 0,
     progress: bool | None = None,
     measure: bool = True,
     convention: str = "pipeline",
@@ -146,15 +149,15 @@ def fit_redshifts_cnn(
     spectra : iterable, `~specutils.SpectrumList`, `~specutils.SpectrumCollection` or `~specutils.Spectrum`
         Paths of files of any format, spectra, or a mixture; a file with several spectra gives a row for each, and so
         does a spectrum of more dimensions, in C order.  Not changed.
-    model, cross_check, device
+    model, cross_check, device, mask
         As for `fit_redshift_cnn`.
     batch_size : int, optional
         Spectra that go through the networks together.  Redshifts do not depend on it.
-    n_workers : int, optional
-        Processes that read files; 0 reads in this process.  Spectrum objects are always converted in this process.
-        A script that uses it needs the usual ``if __name__ == "__main__":``.
-    progress : bool, optional
-        Show progress on stderr; by default if that is a terminal.
+    n_workers : int or None, optional
+        Processes, of one core each, here for reading files; None for all cores, 0 for this process alone.  Spectrum
+        objects are always converted in this process.
+    progress : bool or None, optional
+        Show progress on standard error; None does so on a terminal only.
     measure, convention, format, unit, air
         As for `fit_redshift_cnn`.
 
@@ -169,14 +172,15 @@ def fit_redshifts_cnn(
     TypeError
         If these are no spectra at all.
     ValueError
-        If ``batch_size`` or ``n_workers`` make no sense.
+        If ``batch_size``, ``n_workers``, ``mask`` or ``convention`` make no sense.
     WeightsError
         If a model cannot be loaded.
     RuntimeError
-        If CUDA is asked for and there is none.
+        If CUDA is asked for and there is none, or worker processes keep dying.
     """
-    if batch_size < 1 or n_workers < 0:
-        raise ValueError(f"batch_size must be positive and n_workers not negative: {batch_size}, {n_workers}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be positive, not {batch_size}")
+    n_workers = number_of_workers(n_workers)
     if isinstance(spectra, str | os.PathLike | Spectrum | SpectrumCollection | SpectrumArrays):
         spectra = [spectra]
     elif isinstance(spectra, HDUList | IOBase | bytes | Mapping) or not isinstance(spectra, Iterable):
@@ -187,20 +191,17 @@ def fit_redshifts_cnn(
         raise TypeError(
             f"fit_redshifts_cnn takes spectra or paths, not {_kind(spectra)}; give its column of paths"
         )
-    options = ReadOptions(format=format, unit=unit, air=air)
+    options = ReadOptions(format=format, unit=unit, air=air, mask=mask)
     fitter = Fitter(model, cross_check, device, measure=measure, convention=convention)
     total = len(spectra) if isinstance(spectra, Sized) else None
-    hidden = not _is_terminal(sys.stderr) if progress is None else not progress
-    columns: dict[str, list[Any]] = {name: [] for name, *_ in TABLE_COLUMNS}
-    notes: Counter[str] = Counter()
-    with tqdm(total=total, disable=hidden, unit="spectra", file=sys.stderr) as bar:
+    wanted = [*(name for name, *_ in TABLE_COLUMNS), "note", "device"]
+    pieces = []
+    with progress_bar(total, show=progress) as bar:
         for batch in _batches(_prepare_all(spectra, fitter.grids, n_workers, options), batch_size):
             found = fitter.fit(batch, with_pdf=False).columns
-            for name, values in columns.items():
-                values.extend(found[name])
-            notes.update(note for note in found["note"] if note)
+            pieces.append({name: found[name] for name in wanted})
             bar.update(len(batch))
-    return make_table(columns, fitter.provenance | provenance_of(notes))
+    return results_table(pieces, fitter.provenance)
 
 
 def _one_spectrum(spectrum, options):
@@ -218,12 +219,6 @@ def _one_spectrum(spectrum, options):
     raise TypeError(f"fit_redshift_cnn takes one spectrum or path, not {_kind(spectrum)}; {other}")
 
 
-def _is_terminal(stream):
-    """Whether a stream is a terminal; there may be none, or one that cannot be asked (a logger)."""
-    isatty = getattr(stream, "isatty", None)
-    return bool(isatty and isatty())
-
-
 def _kind(spectrum):
     name = type(spectrum).__name__
     return f"a {name} of shape {spectrum.flux.shape}" if isinstance(spectrum, Spectrum) else f"a {name}"
@@ -235,42 +230,17 @@ def _prepare_all(spectra, grid, n_workers, options):
         for item in spectra:
             yield from _prepare_item(item, grid, options)
         return
-    # Not "fork": torch has threads by now, and a forked process inherits their locks.
-    kinds = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in kinds else "spawn")
-    with ProcessPoolExecutor(n_workers, mp_context=context) as pool:
-        # A few tasks ahead of the network, so that memory stays bounded however slow it is.
-        pending = deque()
+
+    def tasks():
         for batch in _batches(spectra, _FILES_PER_TASK):
             if all(isinstance(item, str | os.PathLike) for item in batch):
-                pending.append((_submit(pool, batch, grid, options), batch))
+                yield [os.fspath(item) for item in batch]
             else:
-                pending.append(
-                    ([prepared for item in batch for prepared in _prepare_item(item, grid, options)], batch)
-                )
-            if len(pending) > 2 * n_workers:
-                yield from _result(*pending.popleft(), grid, options)
-        while pending:
-            yield from _result(*pending.popleft(), grid, options)
+                yield Ready([one for item in batch for one in _prepare_item(item, grid, options)])
 
-
-def _submit(pool, paths, grid, options):
-    """A task of the pool, or None if its processes have died."""
-    try:
-        return pool.submit(_prepare_files, paths, grid, options)
-    except BrokenProcessPool:
-        return None
-
-
-def _result(task, batch, grid, options):
-    if isinstance(task, list):
-        return task
-    if task is not None:
-        try:
-            return task.result()
-        except BrokenProcessPool:
-            warnings.warn("a worker process died; reading in this process", RuntimeWarning, stacklevel=4)
-    return _prepare_files(batch, grid, options)
+    read = partial(_prepare_files, grid=grid, options=options)
+    for _, prepared in in_processes(read, tasks(), n_workers, preload=["specz_cnn.redshift.prepare"]):
+        yield from prepared
 
 
 def _prepare_files(paths, grid, options):

@@ -21,9 +21,9 @@ from specz_cnn.models.registry import cached_model, same_weights
 from specz_cnn.redshift.measure import CONVENTIONS, GRID, packaged_measurement, systemic_from
 from specz_cnn.redshift.posterior import IDENTITY, certainty, confidence_of, posterior
 from specz_cnn.redshift.prepare import error_text
+from specz_cnn.redshift.provenance import provenance_of
 from specz_cnn.results.flags import RedshiftFlag
 from specz_cnn.velocity import RIGHT, SPEED_OF_LIGHT
-from specz_cnn.version import __version__
 
 if TYPE_CHECKING:
     from specz_cnn.typing import ModelName
@@ -102,6 +102,8 @@ class Fitter:
     convention : {"pipeline", "catalogue"}, optional
         Whose redshift ``z`` is where Lyman alpha is in view: that of SDSS's pipeline, from all wavelengths, or that of its
         quasar catalogues, without the forest.
+    insist : bool, optional
+        Whether a device that fails is an error; by default if it was named.  Else the work goes on on the CPU.
 
     Attributes
     ----------
@@ -123,18 +125,26 @@ class Fitter:
     """
 
     def __init__(
-        self, model=None, cross_check="default", device=None, *, measure=True, convention="pipeline"
+        self,
+        model=None,
+        cross_check="default",
+        device=None,
+        *,
+        measure=True,
+        convention="pipeline",
+        insist=None,
     ):
         if convention not in CONVENTIONS:
             raise ValueError(f"convention must be one of {', '.join(CONVENTIONS)}, not {convention!r}")
         self._names = default_models(model, cross_check)
         self._wants, self._convention = measure, convention
-        self._insists = device is not None
-        self.device = resolve_device(device)
+        self._insists = device is not None if insist is None else insist
+        self.device = device
         try:
+            self.device = resolve_device(device)
             self._load()
         except RuntimeError as error:
-            if not self._may_leave(self.device):
+            if self._insists or str(self.device) == "cpu":
                 raise
             self._leave_device(error)
         self.info, self.grid = self._network.info, self._network.grid
@@ -143,15 +153,9 @@ class Fitter:
             grids.append(GRID)
         self.grids = tuple(dict.fromkeys(grids))
         check = None if self._check is None else self._check.info
-        self.provenance = {
-            "model": self.info.tag,
-            "model_sha256": self.info.sha256,
-            "cross_check": "" if check is None else check.tag,
-            "cross_check_sha256": "" if check is None else check.sha256,
-            **measurement_provenance(self.info, measure, convention),
-            "package": f"specz-cnn {__version__}",
-            "device": str(self.device),
-        }
+        self.provenance = provenance_of(
+            self.info, check, measure=measure, convention=convention, device=self.device
+        )
 
     @one_thread_in_forks()
     def _load(self):
@@ -223,6 +227,7 @@ class Fitter:
         measured = np.isfinite(columns["snr"])
         flags[measured & (columns["coverage"] < _LITTLE_COVERAGE)] |= RedshiftFlag.LITTLE_COVERAGE
         columns["flags"] = flags
+        columns["device"] = [str(self.device)] * n
         columns["error"] = [_writable(error) for error in errors]
         identity = SpectrumArrays(*(np.empty(0),) * 3).identity
         for name, unknown in identity.items():
@@ -351,28 +356,6 @@ def default_models(
         if cross_check and same_weights(cross_check, model):
             cross_check = str(conf.default_model)
     return model, None if cross_check is None or same_weights(cross_check, model) else cross_check
-
-
-def measurement_provenance(info, measure, convention):
-    """What a provenance says of the measurement.
-
-    Parameters
-    ----------
-    info : `~specz_cnn.models.ModelInfo`
-        Of the model.
-    measure : bool
-    convention : str
-
-    Returns
-    -------
-    dict
-        ``measurement``: its tag, empty without one; ``convention``.
-    """
-    measured = measure and info.bins is not None
-    return {
-        "measurement": packaged_measurement().tag if measured else "",
-        "convention": convention if measured else "",
-    }
 
 
 def _posterior(network, flux, ivar):

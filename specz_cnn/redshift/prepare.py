@@ -11,7 +11,7 @@ from specz_cnn.io.formats import read_any
 from specz_cnn.io.grid import ModelGrid
 from specz_cnn.results.flags import RedshiftFlag
 
-__all__ = ["Prepared", "error_text", "prepare", "prepare_file", "prepare_rebinned", "provenance_of"]
+__all__ = ["Prepared", "error_text", "prepare", "prepare_file", "prepare_rebinned"]
 
 
 @dataclass(frozen=True)
@@ -44,23 +44,6 @@ class Prepared:
     error: str = ""
     identity: dict = field(default_factory=dict)
     others: tuple = ()
-
-
-def provenance_of(notes):
-    """What was done to spectra when they were read, as an entry of a provenance.
-
-    Parameters
-    ----------
-    notes : mapping of str to int
-        Note (`SpectrumArrays.note`): number of spectra.
-
-    Returns
-    -------
-    dict
-        With the key ``"input"``, or empty.
-    """
-    texts = [f"{note} ({number})" if number > 1 else note for note, number in sorted(notes.items())]
-    return {"input": "; ".join(texts)} if texts else {}
 
 
 def prepare(arrays, grid):

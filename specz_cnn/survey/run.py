@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from specz_cnn.io.formats import ReadOptions
 from specz_cnn.io.whole import remove_unfinished
-from specz_cnn.survey.executors import available_cores, cluster_results, local_results, serial_results
+from specz_cnn.parallel import number_of_workers
+from specz_cnn.progress import progress_bar
+from specz_cnn.redshift.provenance import PROVENANCE, provenance_of
+from specz_cnn.results.columns import results_table
+from specz_cnn.results.tables import TABLE_COLUMNS
+from specz_cnn.survey.executors import cluster_results, local_results, serial_results
 from specz_cnn.survey.inputs import read_paths
 from specz_cnn.survey.lock import locked
 from specz_cnn.survey.manifest import SurveyError, open_manifest
 from specz_cnn.survey.metrics import json_log
 from specz_cnn.survey.parts import FORMATS, count_rows, part_path, read_columns
-from specz_cnn.survey.progress import Progress
 from specz_cnn.survey.summary import SurveySummary
 from specz_cnn.survey.work import Job
 
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["fit_files", "fit_survey", "read_survey"]
 
 _BATCHES_PER_BLOCK = 2
-_PROVENANCE = ("model", "model_sha256", "cross_check", "cross_check_sha256", "measurement", "convention")
-_PROVENANCE += ("package", "device")
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def fit_survey(
     n_workers: int | None = None,
     client: Any = None,
     resume: bool = False,
-    progress: Any = False,
+    progress: bool | None = None,
     measure: bool = True,
     convention: str = "pipeline",
     input_format: str | None = None,
@@ -94,24 +93,25 @@ def fit_survey(
         Directory to write to; made if it does not exist.
     model, cross_check : str, path-like or None, optional
         As for `~specz_cnn.fit_redshifts_cnn`.
-    device : str or None, optional
-        None means CUDA if there is one, else the CPU.  Each worker process uses the device.
+    device : str, `torch.device` or None, optional
+        None means CUDA if there is one, and the CPU where there is none or where it fails; a device that is named must
+        do.  Each worker process uses the device.
     mask : {"ivar", "default", "hard"} or int, optional
-        Mask policy of the reader.
+        Which pixels of SDSS files are bad, see `specz_cnn.io.bad_pixels`.
     batch_size : int, optional
         Spectra in one call of a network.
     rows_per_part : int, optional
         A kill costs at most the work for one part.
     format : {"parquet", "fits"}, optional
         Of the parts; Parquet needs pyarrow.
-    n_workers : int, optional
-        Processes, of one core each; all cores if not given.  0 works in this process.
+    n_workers : int or None, optional
+        Processes, of one core each; None for all cores, 0 for this process alone.
     client : `distributed.Client`, optional
         Work on this Dask cluster instead.  Its workers must see the files under the same paths.
     resume : bool, optional
         Continue what a killed run left: finished parts stay as they are.
-    progress : bool, optional
-        Report number, rate and time left on standard error.
+    progress : bool or None, optional
+        Show progress on standard error; None does so on a terminal only, True also in a log, as a line a minute.
     measure, convention
         As for `~specz_cnn.fit_redshifts_cnn`.
     input_format, unit, air
@@ -131,23 +131,17 @@ def fit_survey(
         If another run is writing to it.
     OSError
         If it cannot be written; parts finished before are kept.
-
-    Notes
-    -----
-    Worker processes import the main module, so a script must call this under ``if __name__ == "__main__":``.
     """
     if format not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
     if batch_size < 1 or rows_per_part < 1:
         raise ValueError("batch_size and rows_per_part must be positive")
     start = time.monotonic()
-    measuring = measure, convention
+    n_workers = number_of_workers(n_workers)
     reading = ReadOptions(format=input_format, unit=unit, air=air, mask=mask)
-    job, settings = _plan(
-        model, cross_check, device, mask, batch_size, rows_per_part, format, client, *measuring
-    )
+    job, settings = _plan(model, cross_check, device, reading, batch_size, measure, convention, client)
+    settings |= {"rows_per_part": rows_per_part, "format": format}
     if reading != ReadOptions(mask=mask):
-        job = replace(job, reading=reading)
         settings |= {"input_format": reading.format, "unit": list(reading.unit or ()), "air": reading.air}
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
@@ -156,7 +150,6 @@ def fit_survey(
         remove_unfinished(output)
         summary = SurveySummary()
         finished = _finished_parts(manifest, summary)
-        shown = Progress(manifest.n_spectra, summary.n_rows) if progress else None
         blocks = _blocks(manifest, finished)
         if client is not None:
             results = cluster_results(blocks, job, client)
@@ -165,14 +158,13 @@ def fit_survey(
         else:
             left = manifest.n_spectra - summary.n_rows
             useful = -(-left // (_BATCHES_PER_BLOCK * batch_size))
-            results = local_results(blocks, job, max(1, min(n_workers or available_cores(), useful)))
-        try:
-            with json_log(log, settings, summary, manifest.n_spectra) as metrics:
-                _write_parts(manifest, results, summary, shown, metrics)
-        finally:
-            results.close()
-            if shown is not None:
-                shown.close()
+            results = local_results(blocks, job, max(1, min(n_workers, useful)))
+        with (
+            closing(results),
+            progress_bar(manifest.n_spectra, done=summary.n_rows, show=progress) as bar,
+            json_log(log, settings, summary, manifest.n_spectra) as metrics,
+        ):
+            _write_parts(manifest, results, summary, bar, metrics)
         summary.seconds = time.monotonic() - start
     return summary
 
@@ -203,8 +195,8 @@ def fit_files(
         Files.
     model, cross_check, device, mask, batch_size, n_workers, measure, convention, input_format, unit, air
         As for `fit_survey`.
-    progress : bool, optional
-        Show progress on standard error; by default if that is a terminal.
+    progress : bool or None, optional
+        Show progress on standard error; None does so on a terminal only.
 
     Returns
     -------
@@ -215,74 +207,56 @@ def fit_files(
     ------
     SurveyError
         If worker processes keep dying.
-
-    Notes
-    -----
-    Worker processes import the main module, so a script must call this under ``if __name__ == "__main__":``.
     """
-    from tqdm import tqdm
-
-    from specz_cnn.results.tables import make_table
-
+    n_workers = number_of_workers(n_workers)
     paths = [os.fspath(path) for path in paths]
     reading = ReadOptions(format=input_format, unit=unit, air=air, mask=mask)
-    job, settings = _plan(model, cross_check, device, mask, batch_size, 0, "", None, measure, convention)
-    if reading != ReadOptions(mask=mask):
-        job = replace(job, reading=reading)
-    size = max(1, min(_BATCHES_PER_BLOCK * batch_size, -(-len(paths) // (n_workers or available_cores()))))
+    job, settings = _plan(model, cross_check, device, reading, batch_size, measure, convention)
+    size = max(1, min(_BATCHES_PER_BLOCK * batch_size, -(-len(paths) // max(n_workers, 1))))
     starts = range(0, max(len(paths), 1), size)
     blocks = (Block(0, paths[start : start + size], False) for start in starts)
     results = (
-        serial_results(blocks, job)
-        if n_workers == 0
-        else local_results(blocks, job, max(1, min(n_workers or available_cores(), len(starts))))
+        local_results(blocks, job, max(1, min(n_workers, len(starts))))
+        if n_workers
+        else serial_results(blocks, job)
     )
     pieces = []
-    hidden = None if progress is None else not progress
-    bar = tqdm(total=len(paths), disable=hidden, unit="spectra", file=sys.stderr)
-    with bar, closing(results):
+    with progress_bar(len(paths), show=progress) as bar, closing(results):
         for block, columns in results:
             pieces.append(columns)
             bar.update(len(block.paths))
-    return make_table(_join(pieces), {name: settings[name] for name in _PROVENANCE})
+    return results_table(pieces, {name: settings[name] for name in PROVENANCE})
 
 
-def _plan(model, cross_check, device, mask, batch_size, rows_per_part, format, client, measure, convention):
+def _plan(model, cross_check, device, reading, batch_size, measure, convention, client=None):
     """The job for workers, and the settings that a continued run must share."""
-    from specz_cnn.io.bitmask import mask_bits
     from specz_cnn.models import model_info
     from specz_cnn.models.output import resolve_device
-    from specz_cnn.redshift.fitter import default_models, measurement_provenance
+    from specz_cnn.redshift.fitter import default_models
     from specz_cnn.version import __version__
 
     model, cross_check = (_plain(name) for name in default_models(model, cross_check))
-    infos = [model_info(name) if name else None for name in (model, cross_check)]
-    tags = [info.tag if info else "" for info in infos]
-    sha256 = [info.sha256 if info else "" for info in infos]
-    mask_bits(mask)  # a policy that does not exist is no fault of the files
-    mask = mask if isinstance(mask, str) else int(mask)
+    info, check = (model_info(name) if name else None for name in (model, cross_check))
+    insist = device is not None
     if client is None:
-        device = str(resolve_device(device))
+        device = resolve_device(device)
     elif device is None:
         # Whatever one worker has, all must use, or the results would depend on where a file was read.
-        device = str(client.submit(resolve_device, None, pure=False).result())
-    else:
-        device = str(device)
+        device = client.submit(resolve_device, None, pure=False).result()
+    provenance = provenance_of(info, check, measure=measure, convention=convention, device=device)
     job = Job(
-        model, cross_check, tuple(sha256), __version__, device, mask, batch_size, bool(measure), convention
+        model,
+        cross_check,
+        (provenance["model_sha256"], provenance["cross_check_sha256"]),
+        __version__,
+        device=str(device),
+        insist=insist,
+        batch_size=batch_size,
+        measure=bool(measure),
+        convention=convention,
+        reading=reading,
     )
-    settings = {
-        **dict(zip(("model", "cross_check"), tags, strict=True)),
-        **dict(zip(("model_sha256", "cross_check_sha256"), sha256, strict=True)),
-        **measurement_provenance(infos[0], measure, convention),
-        "package": f"specz-cnn {__version__}",
-        "device": device,
-        "mask": mask,
-        "batch_size": batch_size,
-        "rows_per_part": rows_per_part,
-        "format": format,
-    }
-    return job, settings
+    return job, {**provenance, "mask": reading.mask, "batch_size": batch_size}
 
 
 def _plain(name):
@@ -324,14 +298,13 @@ def _blocks(manifest, finished):
             yield Block(part, block, left == 0)
 
 
-def _write_parts(manifest, results, summary, shown, metrics):
+def _write_parts(manifest, results, summary, bar, metrics):
     """Collect blocks, and write a part when its last one has come."""
     pieces = []
     for block, columns in results:
         pieces.append(columns)
         summary.add(columns)
-        if shown is not None:
-            shown.update(len(block.paths))
+        bar.update(len(block.paths))
         if metrics is not None:
             metrics.block(block.part, columns)
         if block.last:
@@ -347,15 +320,10 @@ def _write_parts(manifest, results, summary, shown, metrics):
 
 
 def _write_part(pieces, settings, path):
-    from specz_cnn.results.tables import make_table, write_table
+    from specz_cnn.results.tables import write_table
 
-    columns = _join(pieces)
-    table = make_table(columns, {name: settings[name] for name in _PROVENANCE}, names=columns)
-    write_table(table, path)
-
-
-def _join(pieces):
-    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    names = [name for name, *_ in TABLE_COLUMNS]
+    write_table(results_table(pieces, {name: settings[name] for name in PROVENANCE}, names=names), path)
 
 
 def read_survey(directory: PathLike, *, columns: Sequence[str] | None = None) -> QTable:
@@ -377,7 +345,8 @@ def read_survey(directory: PathLike, *, columns: Sequence[str] | None = None) ->
     SurveyError
         If the directory holds no finished part.
     """
-    from specz_cnn.results.tables import TABLE_COLUMNS, make_table
+    from specz_cnn.results.columns import join_columns
+    from specz_cnn.results.tables import make_table
     from specz_cnn.survey.manifest import read_manifest
 
     manifest = read_manifest(directory)
@@ -389,5 +358,5 @@ def read_survey(directory: PathLike, *, columns: Sequence[str] | None = None) ->
     unknown = [name for name in columns or () if name not in known]
     if unknown:
         raise ValueError(f"no columns {', '.join(unknown)}; a results table has {', '.join(known)}")
-    values = _join([read_columns(path, columns) for path in paths])
-    return make_table(values, {name: manifest.settings[name] for name in _PROVENANCE}, names=values)
+    values = join_columns([read_columns(path, columns) for path in paths])
+    return make_table(values, {name: manifest.settings[name] for name in PROVENANCE}, names=list(values))

@@ -12,10 +12,10 @@ import sys
 import numpy as np
 import pytest
 
+from specz_cnn.progress import progress_bar
 from specz_cnn.survey import OutputBusy, SurveySummary
 from specz_cnn.survey import lock as lock_module
 from specz_cnn.survey.lock import locked
-from specz_cnn.survey.progress import Progress
 from specz_cnn.survey.summary import failure_kind
 
 HOLD = """
@@ -66,40 +66,39 @@ class _Terminal(io.StringIO):
         return True
 
 
-def test_progress_rate_and_time_left():
-    now = [0.0]
+def test_progress_in_a_log_is_a_line_a_minute(monkeypatch):
+    now = [1000.0]
     log = io.StringIO()
-    progress = Progress(10_000, 1000, stream=log, clock=lambda: now[0])
-    for _ in range(10):
-        now[0] += 10.0
-        progress.update(100)
-    assert progress.line() == "2000 of 10000 spectra (20.0 %), 10/s, 13:20 left"
-    assert log.getvalue().count("\n") == 1  # a line a minute
-    progress.close()
-    assert log.getvalue().count("\n") == 2
-    assert "\r" not in log.getvalue()
-
-
-def test_progress_forgets_slow_hours():
-    now = [0.0]
-    progress = Progress(10**6, stream=io.StringIO(), clock=lambda: now[0])
-    now[0] = 3600.0
-    progress.update(1)
-    for _ in range(200):
-        now[0] += 1.0
-        progress.update(50)
-    assert progress.rate == pytest.approx(50, rel=0.01)
-    assert "5:30:00 left" in progress.line()  # hours
+    monkeypatch.setattr("specz_cnn.progress.tqdm._time", lambda: now[0], raising=False)
+    with progress_bar(10_000, show=True, done=1000, stream=log) as bar:
+        bar._time = lambda: now[0]
+        bar.start_t = bar.last_print_t = now[0]
+        for _ in range(100):
+            now[0] += 2.0
+            bar.update(20)
+    lines = log.getvalue().splitlines()
+    assert len(lines) == 4 and "\r" not in log.getvalue()  # after 60, 120, 180 seconds and at the end
+    assert "3000/10000" in lines[-1] and "10.0" in lines[-1] and "spectra/s" in lines[-1]
+    assert "11:4" in lines[-1]  # minutes left
 
 
 def test_progress_on_a_terminal_is_one_line():
     stream = _Terminal()
-    progress = Progress(2, stream=stream, clock=iter(np.arange(100.0)).__next__)
-    progress.update(1)
-    progress.update(1)
-    progress.close()
-    assert stream.getvalue().count("\n") == 1
-    assert stream.getvalue().count("\r") == 3
+    with progress_bar(2, stream=stream) as bar:
+        bar.update(1)
+        bar.update(1)
+    assert stream.getvalue().count("\n") == 1 and "\r" in stream.getvalue()
+    assert "2/2" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("show", "terminal", "shown"), [(None, 0, 0), (None, 1, 1), (False, 1, 0), (True, 0, 1)]
+)
+def test_who_sees_progress(show, terminal, shown):
+    stream = _Terminal() if terminal else io.StringIO()
+    with progress_bar(3, show=show, stream=stream) as bar:
+        bar.update(3)
+    assert bool(stream.getvalue()) == bool(shown)
 
 
 @pytest.mark.parametrize(

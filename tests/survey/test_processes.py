@@ -11,8 +11,8 @@ import time
 
 import pytest
 
+from specz_cnn import parallel
 from specz_cnn.survey import SurveyError, fit_survey, read_survey
-from specz_cnn.survey import executors as executors_module
 
 N_PARTS = 15
 PATIENCE = 240  # seconds; shared machines are slow at times
@@ -103,10 +103,10 @@ def test_interrupt_leaves_whole_parts(tmp_path, inputs, options, undisturbed, sa
 def _kill_a_worker(monkeypatch, how_often):
     """Make the pool lose a process after its first results, ``how_often`` times."""
     kills = []
-    make = executors_module._pool
+    make = parallel._pool
 
-    def pool(n_workers):
-        made = make(n_workers)
+    def pool(*given):
+        made = make(*given)
         submit = made.submit
 
         def submit_and_kill(*args):
@@ -121,7 +121,7 @@ def _kill_a_worker(monkeypatch, how_often):
         made.submit = submit_and_kill
         return made
 
-    monkeypatch.setattr(executors_module, "_pool", pool)
+    monkeypatch.setattr(parallel, "_pool", pool)
     return kills
 
 
@@ -133,6 +133,6 @@ def test_lost_worker_is_replaced(tmp_path, inputs, options, undisturbed, same_ou
 
 
 def test_workers_that_always_die_end_the_run(tmp_path, files, options, monkeypatch):
-    monkeypatch.setattr(executors_module, "start_worker", os.abort)
+    monkeypatch.setattr(parallel, "start_worker", os.abort)
     with pytest.raises(SurveyError, match="died 4 times in a row"):
         fit_survey(files, tmp_path, n_workers=1, **options)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from specz_cnn.io.bitmask import mask_bits
 from specz_cnn.io.bulk import read_arrays
 from specz_cnn.io.formats.remote import is_address, local_copy
 from specz_cnn.io.layout import (
@@ -27,6 +28,8 @@ from specz_cnn.io.layout import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from specz_cnn.io.bitmask import MaskPolicy
 
 __all__ = ["OWN_FORMATS", "Format", "ReadOptions", "format_labels", "read_any", "read_spectra"]
 
@@ -101,11 +104,13 @@ class ReadOptions:
     format: str | None = None
     unit: str | Sequence[str] | None = ()
     air: bool | None = None
-    mask: str | int = "default"
+    mask: MaskPolicy | int = "default"
 
     def __post_init__(self):
         unit = (self.unit,) if isinstance(self.unit, str) else tuple(map(str, self.unit or ()))
         object.__setattr__(self, "unit", unit)
+        bits = mask_bits(self.mask)  # a policy that does not exist is no fault of the files
+        object.__setattr__(self, "mask", self.mask if isinstance(self.mask, str) else bits)
         if self.format is not None and self.format.lower() not in {name.lower() for name in format_labels()}:
             raise ValueError(f"no format {self.format!r}; there are {', '.join(format_labels())}")
         if unit:
