@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from specz_cnn.io.formats import ReadOptions
 from specz_cnn.io.whole import remove_unfinished
-from specz_cnn.parallel import number_of_workers
+from specz_cnn.parallel import available_cores, number_of_workers
 from specz_cnn.progress import progress_bar
 from specz_cnn.redshift.provenance import PROVENANCE, provenance_of
 from specz_cnn.results.columns import results_table
@@ -212,7 +212,7 @@ def fit_files(
     paths = [os.fspath(path) for path in paths]
     reading = ReadOptions(format=input_format, unit=unit, air=air, mask=mask)
     job, settings = _plan(model, cross_check, device, reading, batch_size, measure, convention)
-    size = max(1, min(_BATCHES_PER_BLOCK * batch_size, -(-len(paths) // max(n_workers, 1))))
+    size = max(1, min(_BATCHES_PER_BLOCK * batch_size, -(-len(paths) // (n_workers or available_cores()))))
     starts = range(0, max(len(paths), 1), size)
     blocks = (Block(0, paths[start : start + size], False) for start in starts)
     results = (

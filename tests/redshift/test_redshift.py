@@ -179,9 +179,9 @@ def test_bad_single_inputs(models, paths):
         fit_redshift_cnn([paths[0]], **models)
 
 
-@pytest.mark.parametrize("options", [{"batch_size": 0}, {"n_workers": -1}])
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"n_workers": -1}, {"mask": "harsh"}])
 def test_options_that_make_no_sense(models, options):
-    with pytest.raises(ValueError, match="batch_size"):
+    with pytest.raises(ValueError, match=f"{next(iter(options))} must be"):
         fit_redshifts_cnn([], **models, **options)
 
 
