@@ -17,7 +17,7 @@ from astropy.table import QTable
 
 import specz_cnn
 from specz_cnn import SpectrumArrays
-from specz_cnn.evaluate import evaluate, match_results, read_labels, redshift_metrics
+from specz_cnn.evaluate import evaluate_results, match_results, read_labels, redshift_metrics
 from specz_cnn.io.bitmask import bad_pixels
 from specz_cnn.redshift.fitter import Fitter
 from specz_cnn.redshift.prepare import Prepared, prepare
@@ -168,7 +168,7 @@ def main():
             )
             matched = match_results(results, labels)
             rows = [place[tuple(int(row[name]) for name in _NAMES)] for row in matched]
-            judged = evaluate(matched, half=args.half, pdf=pdf[rows], z_grid=z_grid)
+            judged = evaluate_results(matched, half=args.half, pdf=pdf[rows], z_grid=z_grid)
             print(f"--- {survey or 'all surveys'}, {args.half} half")
             print(judged.report())
             if args.output:

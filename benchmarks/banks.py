@@ -16,10 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from specz_cnn import ModelGrid, load_model
-from specz_cnn.evaluate import binomial_interval, redshift_metrics, split_half, velocity_difference
+from specz_cnn.evaluate import redshift_metrics, split_half
+from specz_cnn.evaluate.metrics import binomial_interval
 from specz_cnn.io.bitmask import bad_pixels
 from specz_cnn.models.output import network_output
 from specz_cnn.redshift.posterior import posterior
+from specz_cnn.velocity import velocity_difference
 
 _FIRST_BOSS_PLATE = 3510
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from specz_cnn import load_model
-from specz_cnn.evaluate import binomial_interval
+from specz_cnn.evaluate.metrics import binomial_interval
 from specz_cnn.models.quasarnet import LINES, line_targets
 from specz_cnn.simulate import SimulationConfig
 from specz_cnn.training.recipe import build_simulator

@@ -23,7 +23,7 @@ from astropy.table import Table
 from pytest_doctestplus.output_checker import REMOTE_DATA, OutputChecker
 
 from specz_cnn import cli, conf
-from specz_cnn.simulate.example import write_example
+from specz_cnn.simulate.parametric import write_example
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PAGES = [_ROOT / "README.rst", *sorted((_ROOT / "docs").glob("*.rst"))]

@@ -27,7 +27,7 @@ from specz_cnn.redshift import fitter as fitter_module
 from specz_cnn.redshift.fitter import Fitter
 from specz_cnn.redshift.prepare import prepare, prepare_file
 from specz_cnn.results import write_table
-from specz_cnn.simulate.example import example_spectrum
+from specz_cnn.simulate.parametric import example_spectrum
 
 SPEED_OF_LIGHT = 299792.458  # km/s
 

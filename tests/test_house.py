@@ -129,3 +129,19 @@ def test_no_circles():
 
     for node in sorted(graph):
         visit(node)
+
+
+def test_modules_of_different_rooms_have_names_of_their_own():
+    """Commands are called as what they run; what two rooms have of the same kind may be called alike."""
+    alike = {"compact", "eigenspectra", "metrics", "output", "templates"}
+    rooms: dict[str, set[str]] = {}
+    for parts in ALL:
+        if parts[0] != "commands" and parts[-1] != "__init__":
+            rooms.setdefault(parts[-1], set()).add(".".join(parts[:-1]))
+    assert {name for name, found in rooms.items() if len(found) > 1} <= alike
+
+
+def test_the_face_of_the_evaluation_is_short():
+    from specz_cnn import evaluate
+
+    assert len(evaluate.__all__) <= 10 and "evaluate" not in evaluate.__all__

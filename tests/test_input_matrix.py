@@ -21,7 +21,7 @@ from astropy.utils.masked import Masked
 from specutils import Spectrum, SpectrumCollection, SpectrumList
 
 from specz_cnn import RedshiftFlag, fit_redshift_cnn, fit_redshifts_cnn, read_spec_lite, write_spec_lite
-from specz_cnn.simulate.example import example_spectrum
+from specz_cnn.simulate.parametric import example_spectrum
 
 Z = 2.4
 ARRAYS = example_spectrum(Z, snr=20, seed=3)

@@ -25,7 +25,7 @@ from specz_cnn.models.output import resolve_device
 from specz_cnn.redshift.fitter import default_models
 from specz_cnn.results import write_table
 from specz_cnn.survey import fit_survey
-from specz_cnn.training.catalogue import build_shards
+from specz_cnn.training.real_shards import build_shards
 
 
 @pytest.mark.parametrize("as_file", [False, True])
@@ -103,7 +103,7 @@ def test_search_by_warning_bits(capsys):
 
 
 def test_compressed_spectra_are_trained_on(tmp_path):
-    from specz_cnn.simulate.example import write_example
+    from specz_cnn.simulate.parametric import write_example
 
     (tmp_path / "spectra").mkdir()
     plain = tmp_path / "spec-0001-50000-0007.fits"

@@ -6,7 +6,7 @@ import numpy as np
 from specz_cnn.redshift.fitter import Fitter
 from specz_cnn.redshift.measure import packaged_measurement
 from specz_cnn.redshift.prepare import prepare
-from specz_cnn.simulate.example import example_spectrum
+from specz_cnn.simulate.parametric import example_spectrum
 
 C = 299792.458
 

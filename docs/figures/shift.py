@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
 
 from specz_cnn.results.plotting import smooth_flux
-from specz_cnn.simulate.example import example_spectrum
+from specz_cnn.simulate.parametric import example_spectrum
 
 LINES = {"Lyα": 1215.67, "C IV": 1549.06, "C III]": 1908.73, "Mg II": 2798.75}
 COLOURS = ("#0072B2", "#D55E00", "#009E73")

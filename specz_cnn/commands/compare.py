@@ -117,7 +117,7 @@ def run(args):
 
 def _table(word):
     """Name and table of ``NAME=FILE[:COLUMN]``."""
-    from specz_cnn.evaluate import read_table
+    from specz_cnn.evaluate.references import read_table
 
     name, separator, file = word.partition("=")
     if not (separator and name and file):

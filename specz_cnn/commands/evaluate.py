@@ -78,7 +78,7 @@ def run(args):
     int
         0.
     """
-    from specz_cnn.evaluate import evaluate, match_results, read_labels
+    from specz_cnn.evaluate import evaluate_results, match_results, read_labels
 
     where = _conditions(args.where)
     for path in (args.results, args.labels):
@@ -90,7 +90,9 @@ def run(args):
     if missing := matched.meta["labels_without_result"]:
         _log.info("%d labels have no result", missing)
     half = None if args.split == "all" else args.split
-    evaluation = evaluate(matched, half=half, min_trust=args.min_trust, each_spectrum=args.each_spectrum)
+    evaluation = evaluate_results(
+        matched, half=half, min_trust=args.min_trust, each_spectrum=args.each_spectrum
+    )
     print(evaluation.report() if args.full else evaluation.summary())
     if args.output is not None:
         suffix = "png" if args.figures == "none" else args.figures

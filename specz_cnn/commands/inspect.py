@@ -123,9 +123,9 @@ def _make_page(args):
     existing(args.table)
     if args.spectra is not None:
         existing(args.spectra)
-    from specz_cnn.evaluate.catalogue import read_table
+    from specz_cnn.evaluate.references import read_table
     from specz_cnn.report import write_inspection_page
-    from specz_cnn.report.sources import SpectrumFinder, read_rows
+    from specz_cnn.report.finder import SpectrumFinder, read_rows
 
     table = read_table(args.table)
     if len(table) == 0 or "z" not in table.colnames:

@@ -66,7 +66,7 @@ def check_output(output, columns=(), *, overwrite=False):
 
 def _columns_of(path):
     """Names of the columns of a table; none if it cannot be read as one."""
-    from specz_cnn.evaluate.catalogue import read_table
+    from specz_cnn.evaluate.references import read_table
 
     try:
         return {name.lower() for name in read_table(path).colnames}

@@ -205,8 +205,8 @@ def _begin_tuning(trainer, recipe, args):
 
 
 def _with_real_spectra(recipe, args, workers):
-    from specz_cnn.training.catalogue import build_shards, catalogue_rows, files_below
     from specz_cnn.training.objects import split_objects
+    from specz_cnn.training.real_shards import build_shards, catalogue_rows, files_below
 
     shares = {"shards": 1 - args.held_out, "held-out": args.held_out}
     if args.start:  # the spectra that stop a training cannot judge it as well

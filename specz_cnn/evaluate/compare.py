@@ -22,7 +22,6 @@ import numpy as np
 from astropy.table import Table
 from scipy.stats import binomtest
 
-from specz_cnn.evaluate.catalogue import match_results, read_table
 from specz_cnn.evaluate.comparison_figures import (
     plot_compared,
     plot_compared_velocities,
@@ -36,6 +35,7 @@ from specz_cnn.evaluate.metrics import (
     group_weights,
     redshift_metrics,
 )
+from specz_cnn.evaluate.references import match_results, read_table
 from specz_cnn.io.whole import write_whole
 from specz_cnn.velocity import velocity_difference
 

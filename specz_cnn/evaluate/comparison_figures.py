@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from specz_cnn.evaluate.catalogue import ESTIMATORS
 from specz_cnn.evaluate.figures import (
     _GREY,
     _LOOKS,
@@ -17,6 +16,7 @@ from specz_cnn.evaluate.figures import (
     _styled,
     _velocity_edges,
 )
+from specz_cnn.evaluate.references import ESTIMATORS
 from specz_cnn.velocity import RIGHT, SPEED_OF_LIGHT, nmad, velocity_difference
 
 __all__ = ["plot_compared", "plot_compared_velocities", "plot_wiggles", "save_figure"]

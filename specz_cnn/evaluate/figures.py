@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from specz_cnn.evaluate.catalogue import ESTIMATORS
 from specz_cnn.evaluate.metrics import (
     NZ_WIDTH,
     REDSHIFT_BINS,
@@ -22,6 +21,7 @@ from specz_cnn.evaluate.metrics import (
     completeness_purity,
 )
 from specz_cnn.evaluate.probability import COVERAGE_LEVELS, coverage
+from specz_cnn.evaluate.references import ESTIMATORS
 from specz_cnn.velocity import OUTLIER_VELOCITY, nmad, velocity_difference
 
 __all__ = [

@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from specz_cnn.evaluate.catalogue import ESTIMATORS
+from specz_cnn.evaluate.references import ESTIMATORS
 
 __all__ = ["WIDTH", "format_report", "format_summary"]
 

@@ -20,7 +20,7 @@ from specz_cnn.parallel import Ready, in_processes, number_of_workers
 from specz_cnn.progress import progress_bar
 from specz_cnn.redshift.fitter import RESULTS, Fitter
 from specz_cnn.redshift.prepare import Prepared, error_text, prepare, prepare_file
-from specz_cnn.results.columns import notes_of, results_table
+from specz_cnn.results.assembly import notes_of, results_table
 from specz_cnn.results.flags import RedshiftFlag
 from specz_cnn.results.result import RedshiftResult
 from specz_cnn.results.tables import TABLE_COLUMNS

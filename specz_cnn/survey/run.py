@@ -15,7 +15,7 @@ from specz_cnn.io.whole import remove_unfinished
 from specz_cnn.parallel import available_cores, number_of_workers
 from specz_cnn.progress import progress_bar
 from specz_cnn.redshift.provenance import PROVENANCE, provenance_of
-from specz_cnn.results.columns import results_table
+from specz_cnn.results.assembly import results_table
 from specz_cnn.results.tables import TABLE_COLUMNS
 from specz_cnn.survey.executors import cluster_results, local_results, serial_results
 from specz_cnn.survey.inputs import read_paths
@@ -345,7 +345,7 @@ def read_survey(directory: PathLike, *, columns: Sequence[str] | None = None) ->
     SurveyError
         If the directory holds no finished part.
     """
-    from specz_cnn.results.columns import join_columns
+    from specz_cnn.results.assembly import join_columns
     from specz_cnn.results.tables import make_table
     from specz_cnn.survey.manifest import read_manifest
 

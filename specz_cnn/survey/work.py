@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from specz_cnn.results.columns import join_columns
+from specz_cnn.results.assembly import join_columns
 
 if TYPE_CHECKING:
     from specz_cnn.io.formats import ReadOptions

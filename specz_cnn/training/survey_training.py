@@ -24,7 +24,7 @@ import numpy as np
 from astropy.table import QTable, Table
 
 from specz_cnn.config import conf
-from specz_cnn.evaluate import evaluate, match_results, read_labels
+from specz_cnn.evaluate import evaluate_results, match_results, read_labels
 from specz_cnn.io.whole import write_whole
 from specz_cnn.models.registry import model_info
 from specz_cnn.redshift.fitter import Fitter
@@ -32,9 +32,9 @@ from specz_cnn.redshift.prepare import Prepared
 from specz_cnn.sdss import SDSSError, SpecID, download_spectra
 from specz_cnn.training.calibrated import CalibrationSet, calibrate_weights
 from specz_cnn.training.card import write_card
-from specz_cnn.training.catalogue import build_shards, catalogue_rows, files_below
 from specz_cnn.training.finish import save_weights
 from specz_cnn.training.objects import places, split_objects
+from specz_cnn.training.real_shards import build_shards, catalogue_rows, files_below
 from specz_cnn.training.recipe import build_simulator, build_trainer
 from specz_cnn.training.shards import LABEL_DTYPE, read_shards
 from specz_cnn.training.workers import Workers
@@ -343,7 +343,7 @@ class SurveyTraining:
         for path, table in ((labels_path, labels), (results_path, result)):
             with write_whole(path) as unfinished:
                 table.write(unfinished, overwrite=True)
-        judged = evaluate(match_results(result, read_labels(labels_path)))
+        judged = evaluate_results(match_results(result, read_labels(labels_path)))
         judged.write(folder, figures=_can_draw())
         text = judged.report()
         samples = {

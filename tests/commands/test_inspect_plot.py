@@ -12,7 +12,7 @@ from astropy.table import Table
 from specz_cnn import write_spec_lite
 from specz_cnn.cli import main
 from specz_cnn.report import read_verdicts
-from specz_cnn.report.sources import SpectrumFinder, read_rows
+from specz_cnn.report.finder import SpectrumFinder, read_rows
 from specz_cnn.report.verdicts import VERDICT_COLUMNS
 
 NAMES = ["spec-0001-50001-0001.fits", "spec-0001-50001-0002.fits", "spec-0002-50001-0001.fits"]

@@ -8,8 +8,9 @@ from astropy.table import Table
 from scipy.stats import binomtest
 
 from specz_cnn.cli import main
-from specz_cnn.evaluate import compare, read_labels, read_table, run_systems
-from specz_cnn.simulate.example import example_spectrum
+from specz_cnn.evaluate import compare, read_labels, run_systems
+from specz_cnn.evaluate.references import read_table
+from specz_cnn.simulate.parametric import example_spectrum
 
 N = 40
 KMS = 1 / 299792.458

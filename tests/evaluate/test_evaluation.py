@@ -9,7 +9,7 @@ from astropy import units as u
 from astropy.table import QTable
 from numpy.testing import assert_allclose, assert_array_equal
 
-from specz_cnn.evaluate import evaluate, match_results, read_labels, split_half
+from specz_cnn.evaluate import evaluate_results, match_results, read_labels, split_half
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def matched(survey):
 
 @pytest.fixture(scope="module")
 def evaluation(matched):
-    return evaluate(matched)
+    return evaluate_results(matched)
 
 
 def row(table, **values):
@@ -97,16 +97,16 @@ def test_outliers_are_listed_most_confident_first(evaluation):
 
 
 def test_halves_and_trust(matched):
-    parts = [evaluate(matched, half=half) for half in ("calibration", "validation")]
+    parts = [evaluate_results(matched, half=half) for half in ("calibration", "validation")]
     assert sum(len(part.quasars) for part in parts) == 270
     assert_array_equal(split_half(parts[1].quasars["group"]), "validation")
-    assert len(evaluate(matched, min_trust=1).quasars) == 300
+    assert len(evaluate_results(matched, min_trust=1).quasars) == 300
     with pytest.raises(ValueError, match="leaves no quasar"):
-        evaluate(matched, min_trust=3)
+        evaluate_results(matched, min_trust=3)
 
 
 def test_every_spectrum_can_count(matched):
-    ours = row(evaluate(matched, each_spectrum=True).redshifts, estimator="z", sample="all")
+    ours = row(evaluate_results(matched, each_spectrum=True).redshifts, estimator="z", sample="all")
     assert ours["n_objects"] == 270
 
 
@@ -116,7 +116,7 @@ def test_full_distributions_replace_the_interval(matched):
     rng = np.random.default_rng(1)
     shifted = centre + width * rng.normal(size=len(matched))
     pdf = np.exp(-0.5 * ((x - shifted[:, None]) / width) ** 2)
-    evaluation = evaluate(matched, pdf=pdf, z_grid=np.expm1(x))
+    evaluation = evaluate_results(matched, pdf=pdf, z_grid=np.expm1(x))
     calibration = row(evaluation.calibration, sample="all")
     assert_allclose(calibration["coverage_95"], 0.95, atol=0.05)
     assert "Intervals from p(z)." in evaluation.report()
@@ -126,7 +126,7 @@ def test_a_catalogue_column_is_compared_on_its_own_rows(survey):
     labels, results = survey
     labels = labels.copy()
     labels["z_pipe"][::2] = -1
-    evaluation = evaluate(match_results(results, read_labels(labels)))
+    evaluation = evaluate_results(match_results(results, read_labels(labels)))
     pipeline = row(evaluation.redshifts, estimator="z_pipe", sample="all")
     ours = row(evaluation.redshifts, estimator="z", sample="with z_pipe")
     assert pipeline["n_spectra"] == ours["n_spectra"] < 150
@@ -136,7 +136,7 @@ def test_a_catalogue_column_is_compared_on_its_own_rows(survey):
 def test_only_redshifts(survey):
     """A table of nothing but redshifts is enough."""
     labels, results = survey
-    evaluation = evaluate(match_results(results["plate", "mjd", "fiber", "z"], read_labels(labels)))
+    evaluation = evaluate_results(match_results(results["plate", "mjd", "fiber", "z"], read_labels(labels)))
     assert len(evaluation.calibration) == 0 and len(evaluation.classification) == 0
     report = evaluation.report()
     assert "Classification" not in report and "By redshift" in report
@@ -163,7 +163,7 @@ def test_report_names_the_model(survey):
     labels, results = survey
     results = results.copy()
     results.meta |= {"MODEL": "rnet-e", "cross_check": "rnet-pz"}
-    evaluation = evaluate(match_results(results, read_labels(labels)))
+    evaluation = evaluate_results(match_results(results, read_labels(labels)))
     assert "Redshifts of rnet-e, checked by rnet-pz" in evaluation.report()
 
 
@@ -206,7 +206,7 @@ def test_figures_of_little(survey, tmp_path):
     pytest.importorskip("matplotlib")
     labels, results = survey
     few = match_results(results["plate", "mjd", "fiber", "z"][40:42], read_labels(labels))
-    paths = evaluate(few).write(tmp_path)
+    paths = evaluate_results(few).write(tmp_path)
     assert "by_snr.png" not in {path.name for path in paths}
     assert "by_redshift.png" in {path.name for path in paths}
 
@@ -218,7 +218,7 @@ def test_many_points_are_all_drawn(survey, tmp_path):
     from specz_cnn.evaluate.figures import plot_predicted
 
     labels, results = survey
-    many = evaluate(match_results(vstack([results] * 20), read_labels(labels)))
+    many = evaluate_results(match_results(vstack([results] * 20), read_labels(labels)))
     figure = plot_predicted(many)
     figure.savefig(tmp_path / "many.svg", dpi=50)
     upper, lower = figure.axes
@@ -242,5 +242,5 @@ def test_confident_star_counts_against_the_confidence(matched, evaluation):
     assert evaluation.reliability["right"][evaluation.reliability["low"] < 0.05][0] == 0
     sure = matched.copy()
     sure["confidence"][np.asarray(sure["cls"] == "STAR")] = 0.995
-    before, after = (row(judged.reliability, low=0.99) for judged in (evaluation, evaluate(sure)))
+    before, after = (row(judged.reliability, low=0.99) for judged in (evaluation, evaluate_results(sure)))
     assert before["right"] > 0.99 and after["right"] < 0.9

@@ -7,17 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from specz_cnn.evaluate import (
-    SPEED_OF_LIGHT,
-    binomial_interval,
-    classification_metrics,
-    completeness_purity,
-    group_weights,
-    nmad,
-    redshift_metrics,
-    velocity_difference,
-    weighted_quantile,
-)
+from specz_cnn.evaluate import classification_metrics, redshift_metrics
+from specz_cnn.evaluate.metrics import binomial_interval, completeness_purity, group_weights
+from specz_cnn.velocity import SPEED_OF_LIGHT, nmad, velocity_difference, weighted_quantile
 
 finite = st.floats(-1e5, 1e5)
 

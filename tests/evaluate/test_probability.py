@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from specz_cnn.evaluate import (
+from specz_cnn.evaluate.probability import (
     coverage,
     credible_level_from_interval,
     credible_level_from_pdf,

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from specz_cnn.evaluate import groups_from_positions, split_half
+from specz_cnn.evaluate import split_half
+from specz_cnn.evaluate.split import groups_from_positions
 
 
 def test_the_split_never_moves():

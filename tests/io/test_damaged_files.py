@@ -21,7 +21,7 @@ from specz_cnn import RedshiftFlag, SpectrumArrays, fit_redshifts_cnn, read_spec
 from specz_cnn.io import SpecLiteError, layout, read_arrays, read_arrays_astropy
 from specz_cnn.redshift.fitter import Fitter
 from specz_cnn.redshift.prepare import prepare_file
-from specz_cnn.simulate.example import example_spectrum
+from specz_cnn.simulate.parametric import example_spectrum
 
 BLOCK = 2880
 NAME = "spec-7276-57061-0470.fits"

@@ -21,7 +21,7 @@ import specz_cnn
 from specz_cnn import SpecLiteError, SpectrumArrays, fit_redshift_cnn, fit_redshifts_cnn
 from specz_cnn.io.formats import OWN_FORMATS, ReadOptions, format_labels, read_any, read_spectra
 from specz_cnn.io.units import air_to_vacuum
-from specz_cnn.simulate.example import example_spectrum
+from specz_cnn.simulate.parametric import example_spectrum
 from specz_cnn.velocity import SPEED_OF_LIGHT as C
 
 Z = 2.4
@@ -504,7 +504,7 @@ def test_real_stars_of_lamost_are_flagged(real_files):
 
 
 def test_rows_of_one_file_are_told_apart_on_the_page(table, directory):
-    from specz_cnn.report.sources import SpectrumFinder, read_rows
+    from specz_cnn.report.finder import SpectrumFinder, read_rows
 
     rows = [i for i, row in enumerate(table) if row["file"].endswith("coadd-main-dark-1.fits")]
     spectra = [spectrum for spectrum, _ in read_rows(table[rows], SpectrumFinder())]

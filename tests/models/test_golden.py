@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import specz_cnn
-from specz_cnn.simulate.example import example_spectrum
+from specz_cnn.simulate.parametric import example_spectrum
 
 _C = 299792.458
 

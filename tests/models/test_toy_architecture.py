@@ -13,7 +13,7 @@ from specz_cnn.models.registry import WeightsError, save_model
 from specz_cnn.redshift.fit import fit_redshift_cnn
 from specz_cnn.redshift.fitter import Fitter
 from specz_cnn.redshift.prepare import prepare
-from specz_cnn.simulate.example import example_spectrum
+from specz_cnn.simulate.parametric import example_spectrum
 from specz_cnn.training.finish import save_weights
 from specz_cnn.training.recipe import build_trainer, read_recipe
 

@@ -13,7 +13,7 @@ from specz_cnn import ModelGrid, fit_redshift_cnn, read_arrays
 from specz_cnn.cli import main
 from specz_cnn.simulate import CLASSES, SimulationConfig, Simulator
 from specz_cnn.simulate.bank import BANK_STEP, Bank, resample_rows
-from specz_cnn.simulate.example import example_spectrum, write_example
+from specz_cnn.simulate.parametric import example_spectrum, write_example
 from specz_cnn.training.shards import read_shards
 
 

@@ -10,9 +10,9 @@ import torch
 from astropy.table import Table
 
 from specz_cnn import ModelGrid, read_arrays, write_spec_lite
-from specz_cnn.simulate.example import example_spectrum
-from specz_cnn.training.catalogue import build_shards, catalogue_rows, files_below
+from specz_cnn.simulate.parametric import example_spectrum
 from specz_cnn.training.objects import split_objects
+from specz_cnn.training.real_shards import build_shards, catalogue_rows, files_below
 from specz_cnn.training.shards import ShardWriter, read_shards
 from specz_cnn.training.sources import MixedSource, ShardSource
 

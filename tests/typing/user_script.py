@@ -1,7 +1,7 @@
 """What a user writes in a minute; the type checker must understand it, and agree.  It is checked, not run."""
 
 import specz_cnn
-from specz_cnn.evaluate import evaluate, match_results, read_labels
+from specz_cnn.evaluate import evaluate_results, match_results, read_labels
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     found = specz_cnn.sdss.search_spectra(cls="QSO", z_range=(2.8, 3.0), max_rows=10)
     print([spec_id.filename.upper() for spec_id in specz_cnn.sdss.as_specids(found)])
     matched = match_results("z.ecsv", read_labels("DR16Q.fits"))
-    print(evaluate(matched, half="validation").report().splitlines()[0])
+    print(evaluate_results(matched, half="validation").report().splitlines()[0])
 
 
 if __name__ == "__main__":

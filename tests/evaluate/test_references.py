@@ -6,7 +6,8 @@ from astropy.table import MaskedColumn, Table
 from astropy.utils.exceptions import AstropyUserWarning
 from numpy.testing import assert_allclose, assert_array_equal
 
-from specz_cnn.evaluate import LABEL_COLUMNS, match_results, read_labels, read_table, split_half
+from specz_cnn.evaluate import match_results, read_labels, split_half
+from specz_cnn.evaluate.references import LABEL_COLUMNS, read_table
 
 
 @pytest.fixture

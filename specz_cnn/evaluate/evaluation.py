@@ -11,7 +11,6 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable, Table
 
-from specz_cnn.evaluate.catalogue import ESTIMATORS
 from specz_cnn.evaluate.metrics import (
     NZ_WIDTH,
     REDSHIFT_BINS,
@@ -31,6 +30,7 @@ from specz_cnn.evaluate.probability import (
     reliability,
     uniformity,
 )
+from specz_cnn.evaluate.references import ESTIMATORS
 from specz_cnn.io.whole import write_whole
 from specz_cnn.velocity import OUTLIER_VELOCITY, velocity_difference
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from specz_cnn.typing import PathLike
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate_results"]
 
 # An estimate this close to the reference, in km/s, was copied from it.
 _IDENTICAL = 1.0
@@ -145,7 +145,7 @@ class Evaluation:
         return paths
 
 
-def evaluate(
+def evaluate_results(
     matched: Table,
     *,
     half: str | None = None,
