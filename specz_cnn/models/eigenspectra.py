@@ -2,9 +2,9 @@
 
 Pixels of the model grid and of the eigenspectra are equidistant in log wavelength.  A shift by one step of their lattice,
 138 km/s, therefore moves the eigenspectra against the pixels by a whole number of samples, and the sums of the normal
-equations at all shifts are correlations of the data with the eigenspectra and with their products, which fast Fourier
-transforms give together (as in the SDSS pipeline: Bolton A. S. et al. 2012, AJ 144, 144).  The same code scans a few
-thousand km/s about a redshift that is known, and the whole range.
+equations at all shifts are correlations of the data with the eigenspectra and with their products: over the whole range
+fast Fourier transforms give them together (as in the SDSS pipeline: Bolton A. S. et al. 2012, AJ 144, 144), over a few
+thousand km/s about a redshift that is known products of small matrices do (`specz_cnn.models.lattice`).
 
 Redshifts are counted on the lattice: shift ``k`` is at ``ln(1 + z) = k * SHIFT``.
 """
@@ -12,7 +12,7 @@ Redshifts are counted on the lattice: shift ``k`` is at ``ln(1 + z) = k * SHIFT`
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from scipy.fft import next_fast_len
 
 from specz_cnn.io.grid import LATTICE_STEP
 from specz_cnn.io.whole import write_whole
+from specz_cnn.models.lattice import Lattice, few
 
 __all__ = [
     "SAMPLE",
@@ -71,6 +72,29 @@ class Eigenspectra:
         """The same on another device."""
         return replace(self, values=self.values.to(device), prior=self.prior.to(device))
 
+    @cached_property
+    def _lattices(self):
+        return {}
+
+    def _lattice(self, grid):
+        """The eigenspectra and their products as the pixels of a grid see them: two `Lattice`."""
+        if grid not in self._lattices:
+            stride = grid.factor // SAMPLE
+            first = self._first(grid)
+            i, j = torch.triu_indices(len(self), len(self))
+            products = self.values[i] * self.values[j]
+            self._lattices[grid] = tuple(
+                Lattice.of(values, first, stride, grid.n_pixels) for values in (self.values, products)
+            )
+        return self._lattices[grid]
+
+    def _first(self, grid):
+        """The sample that the first pixel of a grid sees at redshift zero."""
+        first = (grid.start + 0.5 * (grid.factor - 1) - self.start) / SAMPLE
+        if abs(first - round(first)) > 1e-6 or grid.factor % SAMPLE:
+            raise ValueError("the eigenspectra do not lie on the lattice of this grid")
+        return round(first)
+
     def window(self, lowest, n_shifts, grid):
         """The samples that the pixels of a grid see at some shifts: shape (batch, n_spectra, n).
 
@@ -81,13 +105,9 @@ class Eigenspectra:
         n_shifts : int
         grid : `~specz_cnn.io.grid.ModelGrid`
         """
-        stride = grid.factor // SAMPLE
-        n = stride * (grid.n_pixels - 1) + n_shifts
-        first = (grid.start + 0.5 * (grid.factor - 1) - self.start) / SAMPLE
-        if abs(first - round(first)) > 1e-6 or grid.factor % SAMPLE:
-            raise ValueError("the eigenspectra do not lie on the lattice of this grid")
+        n = grid.factor // SAMPLE * (grid.n_pixels - 1) + n_shifts
         # The highest shift sees the bluest samples.
-        place = round(first) - (lowest + n_shifts - 1)
+        place = self._first(grid) - (lowest + n_shifts - 1)
         index = place[:, None] + torch.arange(n, device=lowest.device)
         return self.values[:, index.clamp(0, self.values.shape[1] - 1)].transpose(0, 1)
 
@@ -108,8 +128,15 @@ class Eigenspectra:
         `torch.Tensor`, float64, shape (batch, n_shifts)
             In the order of the shifts.
         """
-        moved = self.window(lowest, n_shifts, grid)
-        return chi2_of(flux, ivar, Transforms.of(moved), self.prior, n_shifts, grid.factor // SAMPLE)
+        stride = grid.factor // SAMPLE
+        if flux.is_cuda or not few(n_shifts, stride):
+            transforms = Transforms.of(self.window(lowest, n_shifts, grid))
+            return chi2_of(flux, ivar, transforms, self.prior, n_shifts, stride)
+        data = _Data.of(flux, ivar)
+        spectra, products = self._lattice(grid)
+        first = spectra.correlate(data.weighted, lowest, n_shifts)
+        second = products.correlate(data.weighted[:, :1], lowest, n_shifts)
+        return _chi2(data, first, second[:, :, 0], self.prior)
 
     def fit(self, flux, ivar, u, grid):
         """The best fit at one redshift.
@@ -129,25 +156,29 @@ class Eigenspectra:
             Of the eigenspectra, and of 1, x and x^2, where x goes from -1 to 1 over the grid.
         """
         place = u / SHIFT
-        lowest = place.floor().to(torch.int64)
-        share = (place - lowest).to(flux)[:, None, None]
-        stride = grid.factor // SAMPLE
-        window = self.window(lowest, 2, grid)
-        bluer, redder = window[..., :-1:stride], window[..., 1::stride]
-        moved = (share * bluer + (1 - share) * redder).double()
-        data = _Data.of(flux, ivar)
-        powers = _powers(grid.n_pixels, flux.device)
-        vectors = torch.cat([moved, powers.expand(len(flux), -1, -1)], 1)
-        weighted = vectors * (ivar * data.scale[:, None] ** 2).double()[:, None]
-        normal = weighted @ vectors.transpose(1, 2)
+        lowest = place.floor()
+        spectra, _ = self._lattice(grid)
+        scale = _scale(flux, ivar)
+        n = self.n_parameters
+        # The flux goes along as one more column.
+        vectors = torch.empty(*flux.shape, n + 1, dtype=torch.float64, device=flux.device)
+        vectors[..., len(self) : n] = _powers(grid.n_pixels, flux.device).T
+        vectors[..., n] = flux / scale
+        products = vectors.new_empty(len(flux), n + 1, n)
+        weight = (ivar * scale**2).double()
+        # A row at a time stays in the processor's cache.
+        for i, (low, share) in enumerate(zip(lowest.long().tolist(), (place - lowest).tolist(), strict=True)):
+            row = vectors[i]
+            row[:, : len(self)] = torch.lerp(spectra.at(low), spectra.at(low + 1), share)
+            torch.mm((row * weight[i, :, None]).T, row[:, :n], out=products[i])
+        normal, right = products[:, :n], products[:, n]
         diagonal = torch.arange(len(self), device=normal.device)
         normal[:, diagonal, diagonal] += self.prior.to(normal)
-        right = (weighted @ (flux / data.scale[:, None]).double()[..., None])[..., 0]
         size = normal.diagonal(dim1=1, dim2=2).clamp(min=1e-30).rsqrt()
         normal = _regular(normal * size[..., None] * size[:, None])
         coefficients = size * torch.linalg.solve(normal, (right * size)[..., None])[..., 0]
-        coefficients = coefficients * data.scale[:, None].double()
-        return (coefficients[:, None] @ vectors)[:, 0], coefficients
+        coefficients = coefficients * scale.double()
+        return (vectors[..., :n] @ coefficients[..., None])[..., 0], coefficients
 
     def model(self, coefficients, u, loglam, grid):
         """A fitted model at any wavelengths.
@@ -232,18 +263,29 @@ def chi2_of(flux, ivar, transforms, prior, n_shifts, stride):
     # The terms: weight times 1, x, x^2, and flux.
     first = torch.fft.irfft(transforms.spectra[:, :, None] * kernel[:, None], n=transforms.size)
     second = torch.fft.irfft(transforms.products * kernel[:, :1], n=transforms.size)
-    first, second = (values[..., :n_shifts].flip(-1).double() for values in (first, second))
+    first, second = (values[..., :n_shifts].flip(-1).movedim(-1, 1) for values in (first, second))
+    return _chi2(data, first.transpose(2, 3), second, prior)
+
+
+def _chi2(data, first, second, prior):
+    """Chi-squared of the best fits, shape (batch, n_shifts), from what the data have in common with the eigenspectra.
+
+    ``first``, shape (batch, n_shifts, 4, n_spectra), is that of the rows of ``data.weighted`` with the eigenspectra, ``second``,
+    shape (batch, n_shifts, n_pairs), that of the weights with products of two.
+    """
+    batch, n_shifts = second.shape[:2]
+    first, second = first.double(), second.double()
     k = len(prior)
     n = k + _N_POLYNOMIAL
     i, j = torch.triu_indices(k, k)
     normal = second.new_zeros(batch, n_shifts, n, n)
-    normal[:, :, i, j] = second.transpose(1, 2)
-    normal[:, :, j, i] = second.transpose(1, 2)
-    cross = first[:, :, :_N_POLYNOMIAL].permute(0, 3, 1, 2)
-    normal[:, :, :k, k:] = cross
-    normal[:, :, k:, :k] = cross.transpose(2, 3)
+    normal[:, :, i, j] = second
+    normal[:, :, j, i] = second
+    cross = first[:, :, :_N_POLYNOMIAL]
+    normal[:, :, :k, k:] = cross.transpose(2, 3)
+    normal[:, :, k:, :k] = cross
     normal[:, :, k:, k:] = data.polynomial[:, None]
-    right = torch.cat([first[:, :, -1].transpose(1, 2), data.right[:, None].expand(-1, n_shifts, -1)], 2)
+    right = torch.cat([first[:, :, -1], data.right[:, None].expand(-1, n_shifts, -1)], 2)
     diagonal = torch.arange(k, device=normal.device)
     normal[:, :, diagonal, diagonal] += prior.to(normal)
     return data.total[:, None] - _explained(normal, right)
@@ -257,24 +299,31 @@ class _Data:
     polynomial: torch.Tensor  # (batch, 3, 3)
     right: torch.Tensor  # (batch, 3)
     total: torch.Tensor  # (batch,): chi2 of nothing
-    scale: torch.Tensor  # (batch,)
 
     @classmethod
     def of(cls, flux, ivar):
-        root = ivar.sqrt()
-        scale = (root * flux.abs()).sum(1) / root.sum(1).clamp(min=1e-30)
-        scale = scale.clamp(min=1e-30)[:, None]
+        scale = _scale(flux, ivar)
         flux, weight = flux / scale, ivar * scale**2
         powers = _powers(flux.shape[1], flux.device)
-        polynomial = (weight.double() @ _products(powers).flatten(1)).unflatten(1, (_N_POLYNOMIAL,) * 2)
+        polynomial = (weight.double() @ _products(flux.shape[1], flux.device)).unflatten(
+            1, (_N_POLYNOMIAL,) * 2
+        )
         right = (weight * flux).double() @ powers.T
         # Chi2 does not depend on a polynomial in the data; without it there is less to subtract from each other.
         coefficients = torch.linalg.solve(_regular(polynomial), right[..., None])[..., 0]
         flux = flux - (coefficients @ powers).to(flux)
-        right = (weight * flux).double() @ powers.T
-        weighted = torch.cat([weight[:, None] * powers.to(flux), (weight * flux)[:, None]], 1)
-        total = (weight * flux * flux).double().sum(1)
-        return cls(weighted, polynomial, right, total, scale[:, 0])
+        both = weight * flux
+        right = both.double() @ powers.T
+        weighted = torch.cat([weight[:, None] * powers.to(flux), both[:, None]], 1)
+        total = (both * flux).double().sum(1)
+        return cls(weighted, polynomial, right, total)
+
+
+def _scale(flux, ivar):
+    """Typical flux of spectra, shape (batch, 1)."""
+    root = ivar.sqrt()
+    scale = (root * flux.abs()).sum(1, keepdim=True) / root.sum(1, keepdim=True).clamp(min=1e-30)
+    return scale.clamp(min=1e-30)
 
 
 def _regular(normal):
@@ -297,8 +346,10 @@ def _powers(n_pixels, device):
     return torch.stack([x**k for k in range(_N_POLYNOMIAL)])
 
 
-def _products(powers):
-    return (powers[:, None] * powers[None]).permute(2, 0, 1)
+@cache
+def _products(n_pixels, device):
+    powers = _powers(n_pixels, device)
+    return (powers[:, None] * powers[None]).flatten(0, 1).T.contiguous()
 
 
 def read_eigenspectra(path):

@@ -222,6 +222,7 @@ def _fit_shape(logits, truth, weight, step, calibration):
     right = np.abs(place - reach - 0.5) < half
     local, place, weight = local[right], place[right], weight[right]
     middle = np.full(len(local), reach)
+    probability, above = np.exp(local), local - local.max(1, keepdims=True)
     rows, n_spectra = np.arange(len(local)), _effective_size(weight)
 
     def parameters(x):
@@ -231,7 +232,7 @@ def _fit_shape(logits, truth, weight, step, calibration):
         }
 
     def loss(x):
-        p = reshape_peaks(local, middle, step, calibration | parameters(x))[
+        p = reshape_peaks(probability, above, middle, step, calibration | parameters(x))[
             :, reach - half : reach + half + 1
         ]
         cumulative = smooth_cumulative(p / p.sum(1, keepdims=True))

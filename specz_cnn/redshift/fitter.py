@@ -275,7 +275,9 @@ class Fitter:
     def _measure(self, spectra, with_pdf=True):
         """Results and flags of spectra that have data, and the model's own posterior."""
         own = _posterior(self._network, *spectra[self.grid])
-        other = None if self._check is None else _posterior(self._check, *spectra[self._check.grid])
+        other = (
+            None if self._check is None else _posterior(self._check, *spectra[self._check.grid], brief=True)
+        )
         number = self.info.bins is None
         agree, check, z_check = None, "", np.full(len(own.z), np.nan)
         if other is not None:
@@ -358,13 +360,15 @@ def default_models(
     return model, None if cross_check is None or same_weights(cross_check, model) else cross_check
 
 
-def _posterior(network, flux, ivar):
+def _posterior(network, flux, ivar, brief=False):
     info = network.info
     output = network_output(network, flux, ivar)
     # Outside the grid of a cross-check there may be nothing to see.
     lost = ~np.isfinite(output).all(axis=1) | ~(ivar > 0).any(axis=1)
     output[lost] = 0.0  # one row that went wrong must not take the others with it
-    result = posterior(output, bins=info.bins, calibration=info.calibration, z_range=info.z_range)
+    result = posterior(
+        output, bins=info.bins, calibration=info.calibration, z_range=info.z_range, brief=brief
+    )
     if lost.any():
         for entry in fields(result):
             values = getattr(result, entry.name)

@@ -38,8 +38,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy.ndimage import gaussian_filter1d
-from scipy.special import expit, log_softmax, logit, ndtr
+from scipy.special import expit, logit, ndtr
 
 from specz_cnn.results.distribution import (
     around,
@@ -134,7 +135,7 @@ class Posterior:
             return np.log(expit(self.score)) - np.log(self.p_second)
 
 
-def posterior(output, *, bins=None, calibration=None, z_range=(0.0, 7.1)):
+def posterior(output, *, bins=None, calibration=None, z_range=(0.0, 7.1), brief=False):
     """Turn a network's output into calibrated distributions and estimates.
 
     Parameters
@@ -149,6 +150,8 @@ def posterior(output, *, bins=None, calibration=None, z_range=(0.0, 7.1)):
         See the module; keys that are missing have the values of `IDENTITY`.
     z_range : tuple of float, optional
         Range over which a network that returns one number spreads what its Gaussian does not hold.
+    brief : bool, optional
+        Of logits, ``z``, ``score`` and ``p_qso_logit`` alone, all that is asked of a cross-check; no bins, the rest NaN.
 
     Returns
     -------
@@ -167,7 +170,7 @@ def posterior(output, *, bins=None, calibration=None, z_range=(0.0, 7.1)):
     if bins is None:
         return _from_numbers(output, calibration, z_range)
     parts = [
-        _from_logits(*split_output(output[start : start + _ROWS], bins), bins["step"], calibration)
+        _from_logits(*split_output(output[start : start + _ROWS], bins), bins["step"], calibration, brief)
         for start in range(0, max(len(output), 1), _ROWS)
     ]
     names = [name for name in parts[0] if name != "step"]
@@ -191,37 +194,46 @@ def split_output(output, bins):
     return output[:, :n], output[:, n] if output.shape[1] > n else None
 
 
-def _from_logits(logits, own, step, calibration):
+def _from_logits(logits, own, step, calibration, brief):
     """The fields of a `Posterior` for a few rows of logits; ``own`` is the network's own ln(1 + z), or None."""
-    log_p = log_softmax(logits[:, :-1] / calibration["temperature"], axis=1)
-    raw = np.exp(log_p)
+    log_p = logits[:, :-1] / calibration["temperature"]
+    log_p -= log_p.max(1, keepdims=True)
+    raw = _exp(log_p)
+    total = raw.sum(1, keepdims=True)
+    raw /= total
     if own is None:
         centre = find_peak(raw, step)
     else:
         centre = np.clip((own / step).astype(np.int64), 0, raw.shape[1] - 1)
-    pdf = reshape_peaks(log_p, centre, step, calibration)
+    pdf = reshape_peaks(raw, log_p, centre, step, calibration)
     pdf /= pdf.sum(1, keepdims=True)
     u, low, high = estimate(raw, pdf, centre, step, calibration["estimate"])
     u = u if own is None else own
     # The score is taken before the floor, which would make all good spectra alike.
     mass = np.clip(window_probability(pdf, u, step), _TINY, 1 - _TINY)
+    found = {
+        "z": np.expm1(u),
+        "score": logit(mass),
+        "p_qso_logit": apply_map(quasar_odds(logits), calibration["p_qso"]),
+    }
+    if brief:
+        names = ("z_err", "z_lo", "z_hi", "width", "z_second", "p_second")
+        return found | {"pdf": np.empty((len(u), 0))} | dict.fromkeys(names, np.full(len(u), np.nan))
     floor = calibration["floor"]
-    pdf = (1 - floor) * pdf + floor / pdf.shape[1]
+    pdf *= 1 - floor
+    pdf += floor / pdf.shape[1]
     width = 0.5 * SPEED_OF_LIGHT * (high - low)
     factor = error_factor(width, calibration["error"], u)
     u_second, p_second = _runner_up(pdf, u, step)
     inside = np.clip(u, low, high)
-    return {
+    return found | {
         "pdf": pdf,
-        "z": np.expm1(u),
         "z_err": np.exp(u) * factor * width / SPEED_OF_LIGHT,
         "z_lo": np.expm1(u - factor * (inside - low)),
         "z_hi": np.expm1(u + factor * (high - inside)),
-        "score": logit(mass),
         "width": width,
         "z_second": np.expm1(u_second),
         "p_second": p_second,
-        "p_qso_logit": apply_map(quasar_odds(logits), calibration["p_qso"]),
     }
 
 
@@ -262,7 +274,7 @@ def quasar_odds(logits):
     """Uncalibrated log odds of being a quasar: shape (n, n_bins + 1) to (n,)."""
     # As scipy's logsumexp, which takes a third of a millisecond however few the rows.
     highest = logits[:, :-1].max(1)
-    return highest + np.log(np.exp(logits[:, :-1] - highest[:, None]).sum(1)) - logits[:, -1]
+    return highest + np.log(_exp(logits[:, :-1] - highest[:, None]).sum(1)) - logits[:, -1]
 
 
 def apply_map(x, nodes):
@@ -335,17 +347,21 @@ def error_factor(width, nodes, u=None):
     return factor
 
 
-def reshape_peaks(log_p, centre, step, calibration):
-    """Change the widths of peaks, but not the probability in each, and add wings; shape (n, n_bins)."""
-    p = np.exp(log_p)
+def reshape_peaks(p, log_p, centre, step, calibration):
+    """Change the widths of peaks, but not the probability in each, and add wings; shape (n, n_bins).
+
+    ``log_p`` is the logarithm of ``p`` above that of the highest bin.
+    """
     offset, slope = calibration["shape"]["offset"], calibration["shape"]["slope"]
     if offset or slope:
         half = round(RIGHT / step)
         width = np.maximum(moments(p, centre, half)[1], 0.1)
         tau = np.clip(np.exp(offset + slope * np.log(width)), 0.1, 10)[:, None]
-        sharp = np.exp((log_p - log_p.max(1, keepdims=True)) / tau)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            p = np.where(sharp > 0, sharp * window_sum(p, half) / window_sum(sharp, half), 0.0)
+        sharp = _exp(log_p / tau)
+        there = sharp > 0
+        narrow = window_sum(sharp, half)
+        sharp *= window_sum(p, half)
+        p = np.divide(sharp, narrow, out=np.zeros_like(sharp), where=there)
     share, width = calibration["wing"]["share"], calibration["wing"]["width"]
     if share:
         p = (1 - share) * p + share * gaussian_filter1d(
@@ -372,10 +388,19 @@ def estimate(raw, pdf, centre, step, how):
     return np.maximum(u, 0.0), start + low, start + high
 
 
+def _exp(x):
+    # Several times as fast as numpy's in double precision.
+    return torch.exp(torch.from_numpy(x)).numpy()
+
+
 def _runner_up(pdf, u, step):
     """ln(1 + z) and probability of the best peak away from ``u``; NaN where there is none."""
-    bins = step * (np.arange(pdf.shape[1]) + 0.5)
-    rest = np.where(np.abs(bins - u[:, None]) > _RUNNER_UP, pdf, 0.0)
+    rest = pdf.copy()
+    # Bins whose middle is that near.
+    first = np.ceil((u - _RUNNER_UP) / step - 0.5).astype(np.int64)
+    last = np.floor((u + _RUNNER_UP) / step - 0.5).astype(np.int64)
+    for row, low, high in zip(rest, np.maximum(first, 0), np.maximum(last + 1, 0), strict=True):
+        row[low:high] = 0.0
     centre = find_peak(rest, step)
     half = round(RIGHT / step)
     probability = around(rest, centre, half).sum(1)

@@ -12,6 +12,8 @@ from specz_cnn.io.grid import ModelGrid
 from specz_cnn.models.eigenspectra import (
     SHIFT,
     Eigenspectra,
+    Transforms,
+    chi2_of,
     read_eigenspectra,
     write_eigenspectra,
 )
@@ -123,6 +125,19 @@ def test_fit_is_least_squares_at_any_redshift():
     same = EIGEN.model(coefficients[0].numpy(), u, GRID.loglam, GRID)
     np.testing.assert_allclose(same, model[0].numpy(), rtol=1e-3, atol=2e-3)
     assert np.isnan(EIGEN.model(coefficients[0].numpy(), u, np.array([3.4, 4.2]), GRID)).all()
+
+
+@pytest.mark.parametrize("n_shifts", [1, 45, 64])
+def test_scan_is_the_same_through_fourier_transforms(n_shifts):
+    # From beyond the red end of the eigenspectra to beyond the blue one.
+    lowest = torch.tensor([-9000, -2500, -30, 0, 1, 2500, 4000, 5500, 12000])
+    flux, ivar = made_up_spectra(np.linspace(0.5, 4, len(lowest)))
+    flux, ivar = torch.as_tensor(flux), torch.as_tensor(ivar)
+    transforms = Transforms.of(EIGEN.window(lowest, n_shifts, GRID))
+    expected = chi2_of(flux, ivar, transforms, EIGEN.prior, n_shifts, 2)
+    found = EIGEN.scan(flux, ivar, lowest, n_shifts, GRID)
+    assert found.shape == (len(lowest), n_shifts)
+    assert torch.allclose(found, expected, rtol=1e-4)
 
 
 def test_eigenspectra_need_their_lattice():

@@ -205,3 +205,21 @@ def test_cumulative_distribution_is_the_monotone_interpolation_of_scipy(n_bins):
 def test_odds_of_extreme_logits():
     logits = np.array([[1000.0, 1000.0, 0.0], [-1000.0, -2000.0, 5.0]])
     np.testing.assert_allclose(quasar_odds(logits), [1000 + np.log(2), -1005])
+
+
+def test_brief_is_the_same():
+    logits = np.random.default_rng(5).normal(0, 3, (40, BINS["n"] + 1))
+    calibration = {"temperature": 0.9, "shape": {"offset": -0.5, "slope": 0.2}, "floor": 1e-4}
+    long, brief = (posterior(logits, bins=BINS, calibration=calibration, brief=b) for b in (False, True))
+    for name in ("z", "score", "p_qso_logit"):
+        assert np.array_equal(getattr(long, name), getattr(brief, name))
+    assert brief.pdf.shape == (40, 0)
+    assert np.isnan(brief.z_err).all()
+
+
+@pytest.mark.parametrize("half", [0, 1, 3, 5, 11, 40])
+def test_window_sum_is_exact_beside_a_high_peak(half):
+    values = np.random.default_rng(6).uniform(1, 2, (3, 60))
+    values[1, 30] = 1e15
+    expected = [[row[max(k - half, 0) : k + half + 1].sum() for k in range(60)] for row in values]
+    assert np.allclose(window_sum(values, half), expected, rtol=1e-14)

@@ -275,7 +275,7 @@ def test_rules_of_the_flags(name, tmp_path, paths, monkeypatch):
     fitter = Fitter(model, check, "cpu", measure=False)
     said = {"narrow": own, "check": other}
     monkeypatch.setattr(
-        "specz_cnn.redshift.fitter._posterior", lambda network, flux, ivar: said[network.info.name]
+        "specz_cnn.redshift.fitter._posterior", lambda network, *args, **kwargs: said[network.info.name]
     )
     batch = fitter.fit([prepare(read_arrays(paths[0]), fitter.grid)])
     assert RedshiftFlag(int(batch.columns["flags"][0])) == expected
