@@ -8,20 +8,9 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 from specz_cnn.models import WeightsError, model_info
+from specz_cnn.models.cards import MERITS, describe_input, describe_output
 from specz_cnn.models.registry import resolve_model, superseded_models
 from specz_cnn.redshift.posterior import IDENTITY
-
-# Figures of merit that a training run leaves in the metadata, with their units.
-_MERITS = {
-    "n": ("spectra", "{:.0f}"),
-    "within_600": ("within 600 km/s", "{:.1%}"),
-    "within_3000": ("within 3000 km/s", "{:.1%}"),
-    "within_6000": ("within 6000 km/s", "{:.1%}"),
-    "bias": ("bias (km/s)", "{:+.0f}"),
-    "nmad": ("NMAD (km/s)", "{:.0f}"),
-    "completeness": ("quasars called quasars", "{:.1%}"),
-    "rejection": ("others called others", "{:.1%}"),
-}
 
 
 class ModelCard(SphinxDirective):
@@ -96,8 +85,8 @@ def _facts(info, size):
         ("Network", f"`~specz_cnn.models.{info.architecture}`, {_arguments(info.arguments)}"),
         ("Parameters", f"{_count(info):,}"),
         ("File", f"{size / 1e6:.1f} MB"),
-        ("Input", _grid(info)),
-        ("Output", _output(info)),
+        ("Input", f"{describe_input(info)}; preprocessing {info.preprocess_version}"),
+        ("Output", describe_output(info)),
         ("Redshifts", "{:g} to {:g}".format(*info.z_range)),
         ("Licence", info.licence),
         ("Made", f"{info.created[:10]}, specz-cnn {info.package_version}"),
@@ -115,23 +104,6 @@ def _count(info):
     from specz_cnn.models import load_model
 
     return sum(p.numel() for p in load_model(info.tag).parameters())
-
-
-def _grid(info):
-    grid = info.model_grid
-    low, high = 10 ** grid.edges[[0, -1]]
-    return (
-        f"{grid.n_pixels} pixels of {299792.458 * grid.step:.0f} km/s, {low:.0f} to {high:.0f} Å (vacuum); "
-        f"preprocessing {info.preprocess_version}"
-    )
-
-
-def _output(info):
-    if info.bins is None:
-        return "one number, standardised ln(1 + z)"
-    return (
-        f"{info.bins['n']} bins of {299792.458 * info.bins['step']:.0f} km/s in ln(1 + z), and “not a quasar”"
-    )
 
 
 def _made(info):
@@ -165,13 +137,13 @@ def _merits(info):
     samples = {name: values for name, values in info.metrics.items() if isinstance(values, dict)}
     if not samples:
         return []
-    names = [key for key in _MERITS if any(key in values for values in samples.values())]
+    names = [key for key in MERITS if any(key in values for values in samples.values())]
     rows = [
-        [name] + [_MERITS[key][1].format(values[key]) if values.get(key) is not None else "" for key in names]
+        [name] + [MERITS[key][1].format(values[key]) if values.get(key) is not None else "" for key in names]
         for name, values in samples.items()
     ]
     title = "On spectra kept out of the training, as logged by the training run (before calibration)"
-    return _table(rows, title=title, header=["Sample"] + [_MERITS[key][0] for key in names])
+    return _table(rows, title=title, header=["Sample"] + [MERITS[key][0] for key in names])
 
 
 def _calibration(info):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from pathlib import Path
 
-from specz_cnn.commands import UsageError, add_reference_arguments
+from specz_cnn.commands import UsageError, add_reference_arguments, existing, existing_paths
 
 __all__ = ["add_arguments", "run"]
+
+_log = logging.getLogger(__name__)
 
 _EPILOG = """\
 examples:
@@ -84,14 +86,14 @@ def run(args):
     int
         0.
     """
-    from specz_cnn.evaluate import compare, match_results, read_labels, run_systems
-
-    if not args.labels.exists():
-        raise UsageError(f"no such file: {args.labels}")
+    existing(args.labels)
+    existing_paths(args.spectra)
     if not (args.models or args.tables or args.columns):
         raise UsageError("nothing to compare: give --models, --tables or --columns")
     if bool(args.models) != bool(args.spectra):
         raise UsageError("--models needs spectra, and spectra need --models")
+    from specz_cnn.evaluate import compare, match_results, read_labels, run_systems
+
     labels = read_labels(args.labels, truth=args.truth)
     systems = {}
     if args.models:
@@ -103,7 +105,7 @@ def run(args):
         known = match_results(Table({"file": paths, "z": [0.0] * len(paths)}), labels)
         keep = set(known["file"])
         paths = [path for path in paths if Path(path).name in keep]
-        print(f"{len(paths)} spectra with a label", file=sys.stderr)
+        _log.info("%s", f"{len(paths)} spectra with a label")
         systems |= run_systems(paths, args.models, device=args.device)
     systems |= dict(_table(word) for word in args.tables)
     half = None if args.split == "all" else args.split
@@ -111,7 +113,7 @@ def run(args):
     print(comparison.report())
     if args.output is not None:
         written = comparison.write(args.output, suffix=args.figures)
-        print(f"wrote {len(written)} files into {args.output}", file=sys.stderr)
+        _log.info("%s", f"wrote {len(written)} files into {args.output}")
     return 0
 
 
@@ -126,7 +128,7 @@ def _table(word):
     if not Path(file).exists() and ":" in file:
         file, _, column = file.rpartition(":")
     if not Path(file).exists():
-        raise UsageError(f"no such file: {word.partition('=')[2]}")
+        raise UsageError(f"no such file or directory: {word.partition('=')[2]}")
     table = read_table(file)
     names = {key.lower(): key for key in table.colnames}
     if column.lower() not in names:

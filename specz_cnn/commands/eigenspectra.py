@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 
-from specz_cnn.commands import UsageError
+from specz_cnn.commands import UsageError, existing
 
 __all__ = ["add_arguments", "run"]
+
+_log = logging.getLogger(__name__)
 
 
 def add_arguments(parser):
@@ -41,6 +43,9 @@ def run(args):
     """
     if (args.data is None) == (args.pca is None):
         raise UsageError("give --data to learn, or --pca to make weights of what was learned")
+    for path in (args.data, args.recipe, args.output if args.pca else None):
+        if path is not None:
+            existing(path)
     settings = _settings(args)
     if args.pca:
         from specz_cnn.training.eigenspectra import save_pca
@@ -55,7 +60,7 @@ def run(args):
 
     # Activations that fade to denormal numbers would slow a CPU down tenfold.
     torch.set_flush_denormal(True)
-    found = learn(args.data, settings, progress=lambda line: print(line, file=sys.stderr, flush=True))
+    found = learn(args.data, settings, progress=lambda line: _log.info("%s", line))
     write_eigenspectra(args.output, *found)
     print(args.output)
     return 0

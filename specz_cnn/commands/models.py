@@ -15,8 +15,9 @@ def add_arguments(parser):
     parser : `argparse.ArgumentParser`
     """
     parser.add_argument(
-        "names", nargs="*", metavar="MODEL", help="show everything about these (names or files)"
+        "names", nargs="*", metavar="MODEL", help="what these (names or files) are for, how good, how large"
     )
+    parser.add_argument("--full", action="store_true", help="everything that their files say, as JSON")
     parser.add_argument("--verify", action="store_true", help="load each and compare the checksums")
 
 
@@ -47,13 +48,14 @@ def run(args):
         return status
     if args.names:
         for name in names:
-            _show(name)
+            (_show if args.full else _tell)(name)
     else:
         _list(names)
     return 0
 
 
 def _list(names):
+    from specz_cnn.models.cards import description_of
     from specz_cnn.models.registry import model_info, resolve_model
 
     if not names:
@@ -65,11 +67,27 @@ def _list(names):
         size = resolve_model(name)[0].stat().st_size / 1e6
         low, high = info.z_range
         rows.append(
-            (name, info.tag, info.architecture, f"{low:g} to {high:g}", f"{size:.1f} MB", info.description)
+            (
+                name,
+                info.tag,
+                info.architecture,
+                f"{low:g} to {high:g}",
+                f"{size:.1f} MB",
+                description_of(info),
+            )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _tell(name):
+    from specz_cnn.models.cards import summary_lines
+    from specz_cnn.models.registry import load_model, model_info, resolve_model
+
+    n_parameters = sum(parameter.numel() for parameter in load_model(name).parameters())
+    size = resolve_model(name)[0].stat().st_size
+    print("\n".join(summary_lines(model_info(name), n_bytes=size, n_parameters=n_parameters)))
 
 
 def _show(name):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
-from specz_cnn.commands import UsageError
+from specz_cnn.commands import FAILED, OK, PARTLY, UsageError, hide_progress
 
 __all__ = ["add_arguments", "run"]
+
+_log = logging.getLogger(__name__)
 
 _EPILOG = """\
 The directory is what `specz-cnn train --data` and `specz-cnn simulate --data` take. The same command again fetches only
@@ -45,7 +48,7 @@ def run(args):
     Returns
     -------
     int
-        0, or 1 if something is missing.
+        0, 3 if something is missing, 1 if all is.
     """
     from tqdm import tqdm
 
@@ -63,7 +66,9 @@ def run(args):
         raise UsageError("where to? Give a directory, or --list")
     args.directory.mkdir(parents=True, exist_ok=True)
     sizes = {file.url: file.n_bytes for file in files}
-    with tqdm(total=len(files), unit="file", desc="originals", disable=None, file=sys.stderr) as bar:
+    with tqdm(
+        total=len(files), unit="file", desc="originals", disable=hide_progress(args), file=sys.stderr
+    ) as bar:
         status = install_originals(
             args.directory,
             lambda url: fetch_file(url, n_bytes=sizes[url]),
@@ -72,14 +77,15 @@ def run(args):
         )
     bad = [(file, outcome) for file, outcome in status if outcome not in ("ok", "present")]
     fetched = sum(outcome == "ok" for _, outcome in status)
-    print(
-        f"{fetched} fetched, {len(status) - fetched - len(bad)} there already, {len(bad)} missing",
-        file=sys.stderr,
+    _log.info(
+        "%s", f"{fetched} fetched, {len(status) - fetched - len(bad)} there already, {len(bad)} missing"
     )
     for file, outcome in bad:
-        print(f"  {file.path}: {outcome}", file=sys.stderr)
+        _log.warning("%s", f"{file.path}: {outcome}")
     noise = True if args.no_noise else _noise(args.directory)
-    return 0 if noise and not bad else 1
+    if noise and not bad:
+        return OK
+    return FAILED if len(bad) == len(status) else PARTLY
 
 
 def _noise(directory):
@@ -89,14 +95,14 @@ def _noise(directory):
 
     path = directory / "dev_spectra.npz"
     if path.exists():
-        print(f"{path} is there already", file=sys.stderr)
+        _log.info("%s", f"{path} is there already")
         return True
     table = download_spectra(noise_spectra(), directory / "noise-spectra")
     good = [row["path"] for row in table if row["status"] in ("ok", "present")]
     if len(good) < len(table) / 2:
         error = next(text for text in table["error"].tolist() if text)
-        print(f"noise: only {len(good)} of {len(table)} spectra could be fetched: {error}", file=sys.stderr)
+        _log.warning("%s", f"noise: only {len(good)} of {len(table)} spectra could be fetched: {error}")
         return False
     n = write_noise_file(good, path)
-    print(f"noise of {n} spectra in {path}", file=sys.stderr)
+    _log.info("%s", f"noise of {n} spectra in {path}")
     return True

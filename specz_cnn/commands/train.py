@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from specz_cnn.commands import UsageError
+from specz_cnn.commands import UsageError, existing, hide_progress
 
 __all__ = ["add_arguments", "run"]
+
+_log = logging.getLogger(__name__)
 
 _EPILOG = """\
 examples:
@@ -146,9 +150,9 @@ def _check(args):
         )
     if args.sample is not None and args.sample < 10:
         raise UsageError(f"--sample must be at least 10, not {args.sample}")
-    for path in (args.catalogue, args.dr16q):
-        if path and not Path(path).is_file():
-            raise UsageError(f"no such file: {path}")
+    for path in (args.catalogue, args.dr16q, args.spectra, args.sas, args.data):
+        if path is not None:
+            existing(path)
 
 
 def _train(recipe, args, workers):
@@ -160,15 +164,17 @@ def _train(recipe, args, workers):
         recipe = _with_real_spectra(recipe, args, workers)
     trainer = build_trainer(recipe, args.data, args.output, device=args.device, workers=workers)
     if not args.restart and trainer.resume() and workers.first:
-        print(f"continuing at step {trainer.step} of {trainer.steps}", file=sys.stderr)
+        _log.info("%s", f"continuing at step {trainer.step} of {trainer.steps}")
     tuning = args.start and "real" in trainer.validation
     if tuning and workers.first:
         judge = _begin_tuning(trainer, recipe, args)
-    finished = trainer.run(progress=_progress(trainer) if workers.first else None, max_seconds=args.seconds)
+    finished = trainer.run(
+        progress=_progress(trainer, args) if workers.first else None, max_seconds=args.seconds
+    )
     if not workers.first:
         return 0
     if not finished:
-        print(f"stopped at step {trainer.step}; the same command continues", file=sys.stderr)
+        _log.info("%s", f"stopped at step {trainer.step}; the same command continues")
         if trainer.step:  # a checkpoint can be used as it is
             print(save_weights(trainer, recipe, Path(args.output)))
         return 0
@@ -195,11 +201,11 @@ def _begin_tuning(trainer, recipe, args):
     def judge():
         stop.finish()
         step, loss = stop.best
-        print(f"best at step {step}: loss {loss:.3f} of the spectra that stop the training", file=sys.stderr)
+        _log.info("%s", f"best at step {step}: loss {loss:.3f} of the spectra that stop the training")
         if len(test.z):
             text = "\n".join(compare_lines(json.loads(first.read_text()), trainer.evaluate(test)))
             (Path(args.output) / "held-out.txt").write_text(text + "\n")
-            print(text, file=sys.stderr)
+            _log.info("%s", text)
 
     return judge
 
@@ -217,7 +223,7 @@ def _with_real_spectra(recipe, args, workers):
         part = split_objects(rows["object"], shares)
         for name, place in places.items():
             counts = build_shards(locate, rows[part == name], place, recipe.grid)
-            print(f"real spectra, {name}: {json.dumps(counts)}", file=sys.stderr)
+            _log.info("%s", f"real spectra, {name}: {json.dumps(counts)}")
     workers.wait()
     per_batch = round(args.real_fraction * recipe.training["batch_size"])
     simulation = recipe.simulation
@@ -249,8 +255,10 @@ def _survey(recipe, args, **options):
 
 def _whole_catalogue(recipe, args, workers):
     """All stages from a quasar catalogue to weights."""
-    say = lambda line: print(line, file=sys.stderr, flush=True)
-    path = _survey(recipe, args, workers=workers, say=say, progress=_bar).run()
+    say = lambda line: _log.info("%s", line)
+    path = _survey(
+        recipe, args, workers=workers, say=say, progress=partial(_bar, disable=hide_progress(args))
+    ).run()
     if path is not None and workers.first:
         print(path)
     return 0
@@ -281,11 +289,11 @@ def _plan(recipe, args):
     return 0
 
 
-def _bar(title, total):
+def _bar(title, total, *, disable=None):
     """A progress line; gives a function that is called with the number done and, maybe, a note."""
     from tqdm import tqdm
 
-    bar = tqdm(total=total, desc=title, disable=None, file=sys.stderr)
+    bar = tqdm(total=total, desc=title, disable=disable, file=sys.stderr)
 
     def show(done, note=None):
         if note:
@@ -297,6 +305,6 @@ def _bar(title, total):
     return show
 
 
-def _progress(trainer):
-    show = _bar("training", trainer.steps)
+def _progress(trainer, args):
+    show = _bar("training", trainer.steps, disable=hide_progress(args))
     return lambda step, steps, loss: show(step, f"loss {loss:.3f}")

@@ -208,7 +208,20 @@ def test_models(packaged, capsys):
     out = capsys.readouterr().out
     assert "first-1" in out and "second-1" in out and "RNetE" in out
     assert main(["models", "first"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("first (first-1), RNetE") and "MB, " in out and "parameters" in out
+    assert main(["models", "first", "--full"]) == 0
     assert json.loads(capsys.readouterr().out)["tag"] == "first-1"
+
+
+def test_packaged_models_are_described(capsys):
+    assert main(["models"]) == 0
+    header, *rows = capsys.readouterr().out.splitlines()
+    place = header.index("description")
+    assert rows and all(len(row) > place + 10 for row in rows)
+    assert main(["models", "rnet-e"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 10 and [line for line in lines if "how good" in line and "%" in line]
 
 
 def test_models_verified(packaged, capsys):

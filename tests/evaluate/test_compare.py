@@ -149,11 +149,11 @@ def test_command_usage(truth, tmp_path, capsys):
     truth.write(tmp_path / "labels.csv")
     labels = ["--labels", str(tmp_path / "labels.csv")]
     for words, message in (
-        (["compare", "--labels", "none.csv", "--columns", "z_qn"], "no such file: none.csv"),
+        (["compare", "--labels", "none.csv", "--columns", "z_qn"], "no such file or directory: none.csv"),
         (["compare", *labels], "nothing to compare"),
         (["compare", *labels, "--models", "rnet-e"], "--models needs spectra"),
         (["compare", *labels, "--tables", "none.csv"], "takes NAME=FILE"),
-        (["compare", *labels, "--tables", "a=none.csv"], "no such file: none.csv"),
+        (["compare", *labels, "--tables", "a=none.csv"], "no such file or directory: none.csv"),
         (["compare", *labels, "--tables", f"a={tmp_path}/labels.csv:zz"], "no column 'zz'"),
     ):
         assert main(words) == 2
