@@ -119,7 +119,7 @@ def run(args):
 
 def _table(word):
     """Name and table of ``NAME=FILE[:COLUMN]``."""
-    from specz_cnn.evaluate.references import read_table
+    from specz_cnn.io.tables import read_table
 
     name, separator, file = word.partition("=")
     if not (separator and name and file):

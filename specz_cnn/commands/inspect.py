@@ -123,7 +123,7 @@ def _make_page(args):
     existing(args.table)
     if args.spectra is not None:
         existing(args.spectra)
-    from specz_cnn.evaluate.references import read_table
+    from specz_cnn.io.tables import read_table
     from specz_cnn.report import write_inspection_page
     from specz_cnn.report.finder import SpectrumFinder, read_rows
 

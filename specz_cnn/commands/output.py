@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -47,7 +48,7 @@ def check_output(output, columns=(), *, overwrite=False):
     UsageError
         If the format is unknown, the directory is not there or cannot be written, or another kind of file is there.
     """
-    from specz_cnn.results.tables import table_format
+    from specz_cnn.io.tables import table_format
 
     if os.fspath(output) == "-":
         return
@@ -66,10 +67,10 @@ def check_output(output, columns=(), *, overwrite=False):
 
 def _columns_of(path):
     """Names of the columns of a table; none if it cannot be read as one."""
-    from specz_cnn.evaluate.references import read_table
+    from specz_cnn.io.tables import open_table
 
     try:
-        return {name.lower() for name in read_table(path).colnames}
+        return {name.lower() for name in open_table(path).colnames}
     except Exception as error:  # noqa: BLE001 - whatever it is, it is no table of ours
         _log.debug("%s: %s", path, error)
         return set()
@@ -91,17 +92,12 @@ def write_output(table, output, *, format=None):
     OSError
         If it cannot be written.
     """
-    from specz_cnn.io.json_rows import write_json
-    from specz_cnn.results.tables import write_table
+    from specz_cnn.io.tables import write_rows, write_table
 
     if os.fspath(output) != "-":
         write_table(table, output)
         _log.info("%d rows in %s", len(table), output)
-    elif format in ("json", "jsonl"):
-        write_json(table, sys.stdout, lines=format == "jsonl")
     else:
-        # CSV would keep the few digits that are meant for the eye; ECSV does not look at these formats.
-        table = table.copy()
-        for column in table.itercols():
-            column.info.format = None
-        table.write(sys.stdout, format=f"ascii.{format or 'ecsv'}")
+        stream = io.BytesIO()
+        write_rows(table, stream, format or "ecsv")
+        sys.stdout.write(stream.getvalue().decode())

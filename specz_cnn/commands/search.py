@@ -164,7 +164,7 @@ def _coordinates(args):
         if args.at:
             ra, dec = zip(*(parse_position(text) for text in args.at), strict=True)
         else:
-            from specz_cnn.sdss.id_lists import read_table
+            from specz_cnn.io.tables import read_table
 
             ra, dec = positions_from_table(read_table(args.positions), str(args.positions))
     except FileNotFoundError:
@@ -207,6 +207,6 @@ def _show(table, output):
     if output is not None:
         write_output(table, output)
     elif not sys.stdout.isatty():
-        table.write(sys.stdout, format="ascii.ecsv")
+        write_output(table, "-")
     elif len(table):
         table.pprint(max_width=-1)

@@ -83,6 +83,7 @@ def _batches(simulator, args, size=1024):
 def _write_files(simulator, args):
     from astropy.table import Table
 
+    from specz_cnn.io.tables import write_table
     from specz_cnn.simulate.files import write_simulated
 
     directory = Path(args.output)
@@ -91,7 +92,7 @@ def _write_files(simulator, args):
     for first, batch in _batches(simulator, args):
         for i in range(len(batch.z)):
             rows.append(write_simulated(directory, batch, i, simulator.grid, number=first + i))
-    Table(rows=rows).write(directory / "labels.ecsv", overwrite=True)
+    write_table(Table(rows=rows), directory / "labels.ecsv")
 
 
 def _write_shards(simulator, args):

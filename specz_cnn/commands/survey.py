@@ -75,6 +75,7 @@ def listed_paths(args):
     UsageError
         If ``--table`` comes without ``--root``.
     """
+    from specz_cnn.io.tables import TABLE_SUFFIXES, is_table, read_table
     from specz_cnn.survey.inputs import read_list, table_paths
 
     if (args.table is None) != (args.root is None):
@@ -86,22 +87,10 @@ def listed_paths(args):
     if args.list is not None:
         sources.append(read_list(sys.stdin if args.list == "-" else args.list))
     if args.table is not None:
-        sources.append(table_paths(_read_table(args.table), args.root))
+        if not is_table(args.table):
+            raise UsageError(f"{args.table}: not a table by its name ({' '.join(TABLE_SUFFIXES)})")
+        sources.append(table_paths(read_table(args.table), args.root))
     return chain.from_iterable(sources) if sources else None
-
-
-def _read_table(path):
-    from astropy.io.registry import IORegistryError
-    from astropy.table import Table
-
-    from specz_cnn.io.csv_tables import read_csv
-
-    if str(path).lower().endswith(".csv"):
-        return read_csv(path)
-    try:
-        return Table.read(path)
-    except IORegistryError:
-        raise UsageError(f"{path}: not a table by its name (.csv, .ecsv, .fits, .parquet, .vot)") from None
 
 
 def run_survey(args, paths=()):

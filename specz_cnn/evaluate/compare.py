@@ -35,7 +35,8 @@ from specz_cnn.evaluate.metrics import (
     group_weights,
     redshift_metrics,
 )
-from specz_cnn.evaluate.references import match_results, read_table
+from specz_cnn.evaluate.references import match_results
+from specz_cnn.io.tables import read_table, write_table
 from specz_cnn.io.whole import write_whole
 from specz_cnn.velocity import velocity_difference
 
@@ -153,7 +154,7 @@ class Comparison:
         _write(paths[0], self.report() + "\n")
         for name in ("table", "pairs", "redshifts"):
             paths.append(directory / f"{name}.ecsv")
-            getattr(self, name).write(paths[-1], format="ascii.ecsv", overwrite=True)
+            write_table(getattr(self, name), paths[-1])
         figures = []
         for name, draw in (
             ("compared", plot_compared),

@@ -31,6 +31,7 @@ from specz_cnn.evaluate.probability import (
     uniformity,
 )
 from specz_cnn.evaluate.references import ESTIMATORS
+from specz_cnn.io.tables import write_table
 from specz_cnn.io.whole import write_whole
 from specz_cnn.velocity import OUTLIER_VELOCITY, velocity_difference
 
@@ -137,7 +138,7 @@ class Evaluation:
             table = getattr(self, name)
             if len(table):
                 paths.append(directory / f"{name}.ecsv")
-                table.write(paths[-1], format="ascii.ecsv", overwrite=True)
+                write_table(table, paths[-1])
         if figures:
             from specz_cnn.evaluate.figures import save_figures
 

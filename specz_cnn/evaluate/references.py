@@ -11,22 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.io import fits
-from astropy.table import Table, vstack
+from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from specz_cnn.evaluate.split import groups_from_positions, split_half
-from specz_cnn.io.csv_tables import read_csv
 from specz_cnn.io.names import parse_file_name
+from specz_cnn.io.tables import open_table, read_table
 from specz_cnn.velocity import velocity_difference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from specz_cnn.typing import PathLike
 
-__all__ = ["CLASS_PERSON", "ESTIMATORS", "LABEL_COLUMNS", "match_results", "read_labels", "read_table"]
+__all__ = ["CLASS_PERSON", "ESTIMATORS", "LABEL_COLUMNS", "match_results", "read_labels"]
 
 #: Columns of a labels table and what they hold.
 LABEL_COLUMNS = {
@@ -86,14 +84,6 @@ _ALIASES = {
     "group": ("group", "thing_id"),
 }
 
-_FORMATS = {
-    ".ecsv": "ascii.ecsv",
-    ".csv": "ascii.csv",
-    ".parquet": "parquet",
-    ".vot": "votable",
-    ".xml": "votable",
-}
-
 _RESULT_FLOATS = ("z_err", "z_lo", "z_hi", "confidence", "p_qso", "z_second", "p_second", "snr", "coverage")
 
 
@@ -102,11 +92,9 @@ class _Columns:
 
     def __init__(self, table):
         if isinstance(table, (str, Path)):
-            table = _open_table(table)
+            table = open_table(table)
         self.table = table
-        # A file for spreadsheets begins with a byte-order mark.
-        names = getattr(table, "colnames", None) or table.names
-        self.names = {name.lower().lstrip("\ufeff"): name for name in names}
+        self.names = {name.lower(): name for name in table.colnames}
 
     def __contains__(self, name):
         return any(alias in self.names for alias in _ALIASES.get(name, (name,)))
@@ -148,67 +136,6 @@ class _Columns:
         return np.where(np.ma.getmaskarray(column), "", np.char.strip(values))
 
 
-def _open_table(path):
-    """Rows of a FITS catalogue whose columns are read when asked for, or a whole table of another format.
-
-    DR16Q has 183 columns for 750,414 quasars, of which a dozen are needed here.
-    """
-    path = Path(path)
-    if path.name.lower().endswith((".fits", ".fit", ".fits.gz", ".fit.gz")):
-        with fits.open(path) as hdus:
-            for hdu in hdus:
-                if isinstance(hdu, fits.BinTableHDU):
-                    return hdu.data
-        raise ValueError(f"{path} holds no table")
-    return read_table(path)
-
-
-def read_table(path: PathLike) -> Table:
-    """Read a table of results or labels, whose format follows from the name.
-
-    Parameters
-    ----------
-    path : str or `~pathlib.Path`
-        ECSV, CSV, FITS, Parquet or VOTable; or a directory with the parts, ``part-*``, of a large run.
-
-    Returns
-    -------
-    `~astropy.table.Table`
-
-    Raises
-    ------
-    ValueError
-        If the name has none of the known endings, or the file is not what its name says.
-    """
-    path = Path(path)
-    if path.is_dir():
-        parts = [read_table(part) for part in sorted(path.glob("part-*"))]
-        if not parts:
-            raise ValueError(f"{path} holds no tables named part-*")
-        return vstack(parts, metadata_conflicts="silent")
-    name = path.name.lower()
-    if name.endswith((".fits", ".fit", ".fits.gz", ".fit.gz")):
-        return Table.read(path, format="fits")
-    suffix = path.suffix.lower()
-    if suffix not in _FORMATS:
-        raise ValueError(f"{path}: unknown kind of table; known are {', '.join([*_FORMATS, '.fits'])}")
-    if suffix == ".csv":
-        return read_csv(path)
-    return _read_parquet(path) if suffix == ".parquet" else Table.read(path, format=_FORMATS[suffix])
-
-
-def _read_parquet(path):
-    """A Parquet table as plain columns; reading through astropy would need pandas."""
-    import pyarrow.parquet
-
-    table = pyarrow.parquet.ParquetFile(path).read()
-    columns = {name: table[name].to_numpy() for name in table.column_names}
-    for name, values in columns.items():
-        if values.dtype.kind == "O":
-            columns[name] = np.array(["" if value is None else str(value) for value in values], dtype=str)
-    return Table(columns)
-
-
 def read_labels(source: Any, *, truth: str | None = None, where: Mapping[str, Any] | None = None) -> Table:
     """Read reference redshifts and classes.
 
@@ -224,7 +151,7 @@ def read_labels(source: Any, *, truth: str | None = None, where: Mapping[str, An
     Parameters
     ----------
     source : str, `~pathlib.Path` or `~astropy.table.Table`
-        The table, or a file (ECSV, CSV, FITS, Parquet, VOTable).
+        The table, or its file, of any format that `read_table` knows.
     truth : str, optional
         Column to take the reference redshift from instead, for example ``"z_vi"``.
     where : dict of str to str or collection of str, optional

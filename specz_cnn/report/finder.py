@@ -9,6 +9,7 @@ import numpy as np
 
 from specz_cnn.io.formats import read_any
 from specz_cnn.io.names import spec_file_name
+from specz_cnn.io.tables import to_text
 
 __all__ = ["SpectrumFinder", "read_rows"]
 
@@ -103,16 +104,13 @@ def read_rows(table, finder, *, fitter=None, on_error=None, progress=None):
 
 def _identity(table, names, row):
     values = {name: table[name][row] for name in names}
-    if isinstance(values.get("file"), bytes):
-        values["file"] = values["file"].decode()
     known = {name: value for name, value in values.items() if not np.ma.is_masked(value)}
-    return {name: str(value) if name == "file" else int(value) for name, value in known.items()}
+    return {name: to_text(value) if name == "file" else int(value) for name, value in known.items()}
 
 
 def _id(table, row):
     """The survey's name of a spectrum, which tells the spectra of one file apart."""
-    value = table["id"][row] if "id" in table.colnames else ""
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return to_text(table["id"][row]) if "id" in table.colnames else ""
 
 
 @lru_cache(maxsize=1)

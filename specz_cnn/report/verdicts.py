@@ -1,16 +1,15 @@
-"""Verdicts of visual inspection: the CSV files that the page exports, and the merging of several inspectors' files."""
+"""Verdicts of visual inspection: the files that the page exports, and the merging of several inspectors' files."""
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.table import Table, vstack
+from astropy.table import MaskedColumn, Table, vstack
 
-from specz_cnn.io.whole import write_whole
+from specz_cnn.io.tables import read_table, write_table
 from specz_cnn.velocity import SPEED_OF_LIGHT
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def read_verdicts(path: PathLike) -> QTable:
     Parameters
     ----------
     path : str or `~pathlib.Path`
-        CSV exported by the inspection page, or merged.
+        CSV exported by the inspection page; or merged, in any format that `~specz_cnn.io.tables.read_table` knows.
 
     Returns
     -------
@@ -106,28 +105,28 @@ def read_verdicts(path: PathLike) -> QTable:
     Raises
     ------
     ValueError
-        If a column is missing or a value makes no sense; the message names the file and the line.
+        If a column is missing or a value makes no sense; the message names the file and the row.
     """
-    path = Path(path)
-    # Spreadsheets begin the file with a byte-order mark.
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream)
-        needed = [name for name in VERDICT_COLUMNS if name not in _OPTIONAL]
-        if missing := [name for name in needed if name not in (reader.fieldnames or ())]:
-            raise ValueError(f"{path} is not a file of verdicts: it lacks {', '.join(missing)}")
+    table = read_table(path, text=[name for name in VERDICT_COLUMNS if name not in _TYPES])
+    if missing := [name for name in VERDICT_COLUMNS if name not in (*table.colnames, *_OPTIONAL)]:
+        raise ValueError(f"{path} is not a file of verdicts: it lacks {', '.join(missing)}")
+    rows = []
+    for number, row in enumerate(table, 1):
         try:
-            rows = [_parse(row) for row in reader]
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
+            rows.append(_checked({name: row[name] if name in table.colnames else "" for name in VERDICT_COLUMNS}))
+        except ValueError as error:
+            raise ValueError(f"{path}, row {number}: {error}") from error
     return _as_table(rows)
 
 
-def _parse(row):
-    """Values of one line, checked."""
-    values = {}
-    for name in VERDICT_COLUMNS:
-        text = ((row.get(name) or "") if name in _OPTIONAL else row[name]).strip()
-        values[name] = _TYPES[name](text) if text and name in _TYPES else _MISSING.get(name, text)
+def _checked(values):
+    """Values of one row, of their types."""
+    for name, value in values.items():
+        text = "" if value is np.ma.masked else str(value).strip()
+        if name not in _TYPES:
+            values[name] = text
+        else:
+            values[name] = _TYPES[name](value) if text not in ("", "nan") else _MISSING[name]
     if values["verdict"] not in _VERDICTS:
         raise ValueError(f"unknown verdict {values['verdict']!r}")
     if unknown := set(values["issues"].split()) - {issue["name"] for issue in ISSUES}:
@@ -147,28 +146,22 @@ def _as_table(rows):
 
 
 def write_verdicts(table: Table, path: PathLike) -> None:
-    """Write verdicts as CSV, redshifts with six digits and unknown ones empty.
+    """Write verdicts, redshifts with six digits and unknown ones empty.
 
     Parameters
     ----------
     table : `~astropy.table.Table`
         With the columns of `VERDICT_COLUMNS`; more are written behind them.
     path : str or `~pathlib.Path`
+        The ending tells the format, as for `~specz_cnn.io.tables.write_table`; the page reads CSV.
     """
     names = [*VERDICT_COLUMNS, *(name for name in table.colnames if name not in VERDICT_COLUMNS)]
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with write_whole(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(names)
-        for row in table:
-            writer.writerow([_text(row[name]) for name in names])
-
-
-def _text(value):
-    if isinstance(value, (float, np.floating)):
-        return f"{value:.6f}" if math.isfinite(value) else ""
-    return str(value)
+    table = table[names]
+    for name in ("z", "z_vi"):
+        values = np.round(np.asarray(table[name], dtype=float), 6)
+        table[name] = MaskedColumn(values, mask=~np.isfinite(values), description=VERDICT_COLUMNS[name])
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_table(table, path)
 
 
 def merge_verdicts(tables: Any, *, tolerance: float = 1000.0) -> QTable:

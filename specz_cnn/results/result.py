@@ -13,8 +13,8 @@ import numpy as np
 from astropy import units as u
 
 from specz_cnn.io.arrays import SpectrumArrays
-from specz_cnn.io.json_rows import plain
 from specz_cnn.io.names import spec_name
+from specz_cnn.io.tables import plain
 from specz_cnn.results.distribution import credible_intervals
 from specz_cnn.results.flags import RedshiftFlag, decode_flags
 from specz_cnn.results.tables import FORMATS, TABLE_COLUMNS

@@ -1,25 +1,19 @@
-"""Tables of results: their columns, units and descriptions, and how they are written."""
+"""Tables of results: their columns, units and descriptions."""
 
 from __future__ import annotations
 
-import gzip
-import os
-import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from specz_cnn.io.json_rows import write_json
-from specz_cnn.io.whole import write_whole
+from specz_cnn.io.tables import table_format, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from specz_cnn.typing import PathLike, Table
 
 __all__ = ["FORMATS", "TABLE_COLUMNS", "make_table", "table_format", "write_table"]
 
@@ -103,124 +97,3 @@ def make_table(
     if not any(np.any(values) for values in known):
         table.remove_columns(list(_PIPELINE))
     return table
-
-
-_WRITERS = {
-    ".ecsv": "ascii.ecsv",
-    ".csv": "ascii.csv",
-    ".fits": "fits",
-    ".fit": "fits",
-    ".parquet": "parquet",
-    ".vot": "votable",
-    ".xml": "votable",
-    ".json": "json",
-    ".jsonl": "jsonl",
-}
-
-
-def table_format(path: PathLike) -> str:
-    """Name of the astropy format that belongs to the extension of a path.
-
-    Raises
-    ------
-    ValueError
-        If there is none.
-    """
-    suffixes = [suffix.lower() for suffix in Path(path).suffixes if suffix.lower() != ".gz"]
-    if not suffixes or suffixes[-1] not in _WRITERS:
-        raise ValueError(f"{path}: tables are written as {', '.join(sorted(_WRITERS))}")
-    return _WRITERS[suffixes[-1]]
-
-
-def write_table(table: Table, path: PathLike) -> None:
-    """Write a results table in the format of the extension: ECSV, CSV, FITS, Parquet, VOTable or JSON.
-
-    The file appears whole or not at all, and replaces one that is there.
-
-    Parameters
-    ----------
-    table : `~astropy.table.QTable`
-    path : path-like
-
-    Raises
-    ------
-    ValueError
-        If the extension is none of these.
-    """
-    path = Path(path)
-    name = table_format(path)
-    if path.suffix.lower() == ".gz":
-        with write_whole(path) as part:
-            plain = part.with_suffix("")
-            try:
-                write_table(table, plain)
-                # Without a name and a time: equal tables are equal files.
-                with (
-                    open(plain, "rb") as source,
-                    open(part, "wb") as raw,
-                    gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as target,
-                ):
-                    shutil.copyfileobj(source, target)
-            finally:
-                plain.unlink(missing_ok=True)
-        return
-    if name == "fits":
-        table = _for_fits(table)
-    elif name == "votable":
-        table = _as_votable(table)
-    elif name == "ascii.csv":
-        table = _without_formats(table)
-    with write_whole(path) as part:
-        if name == "votable":
-            table.to_xml(os.fspath(part))
-        elif name.startswith("json"):
-            with open(part, "w", encoding="utf-8", newline="\n") as file:
-                write_json(table, file, lines=name == "jsonl")
-        elif name.startswith("ascii"):
-            # Opened here: the writer would leave the file open when the disk is full.
-            with open(part, "w", encoding="utf-8", newline="") as file:
-                table.write(file, format=name)
-        else:
-            table.write(part, format=name, overwrite=True)
-
-
-#: Keywords of eight characters in place of the keys of ``meta``, which FITS would not take.
-_KEYWORDS = {"model_sha256": "MODELSHA", "cross_check": "CHECK", "cross_check_sha256": "CHECKSHA"}
-
-
-def _without_formats(table):
-    """A copy whose numbers are written in full: CSV would keep the few digits that are meant for the eye."""
-    table = table.copy()
-    for column in table.itercols():
-        column.info.format = None
-    return table
-
-
-def _for_fits(table):
-    """A copy that FITS can hold: short keywords, and characters beyond ASCII as escapes."""
-    table = table.copy()
-    table.meta = {_KEYWORDS.get(key, key[:8].upper()): value for key, value in table.meta.items()}
-    for name in table.colnames:
-        column = table[name]
-        if column.dtype.kind == "U" and not all(map(str.isascii, column)):
-            column = np.array([value.encode("ascii", "backslashreplace").decode() for value in column])
-            description = table[name].info.description
-            table[name] = column
-            table[name].info.description = description
-    return table
-
-
-def _as_votable(table):
-    """The table as a VOTable document, its ``meta`` as INFO elements."""
-    from astropy.io.votable import from_table
-    from astropy.io.votable.tree import Info
-
-    table = table.copy()
-    for name in table.colnames:
-        if table[name].dtype == np.uint64:  # VOTable has signed integers only; text is exact
-            description = table[name].info.description
-            table[name] = np.asarray(table[name]).astype(str)
-            table[name].info.description = description
-    document = from_table(table)
-    document.resources[0].infos.extend(Info(name=key, value=str(value)) for key, value in table.meta.items())
-    return document

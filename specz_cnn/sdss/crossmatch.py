@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from astropy.io import fits
 from astropy.table import QTable
+
+from specz_cnn.io.tables import open_table
 
 if TYPE_CHECKING:
     from typing import Any
@@ -52,7 +53,7 @@ def crossmatch_dr16q(
         Table with columns ``plate, mjd, fiber``, or ``ra, dec`` (degrees where they have no unit), or both, such as
         :func:`~specz_cnn.fit_redshifts_cnn` and :func:`search_spectra` give.
     catalogue : path-like
-        FITS file, ``DR16Q_v4.fits`` or ``DR16Q_Superset_v3.fits``; or another with these columns.
+        ``DR16Q_v4.fits`` or ``DR16Q_Superset_v3.fits``; or another table with these columns.
     match : {"auto", "id", "position"}
         By plate, MJD and fibre; by position; or by position where the name does not match.  The catalogue names
         one spectrum of each quasar, its position finds the others.
@@ -100,23 +101,14 @@ def crossmatch_dr16q(
 
 
 def _read(catalogue):
-    """Those columns of the catalogue that are needed, in native byte order, by upper-case name."""
+    """Those columns of the catalogue that are needed, by upper-case name."""
     wanted = (*_NAME, "RA", "DEC", *_REDSHIFTS, *_OTHERS)
-    with fits.open(catalogue, memmap=True) as hdulist:
-        table = next((hdu for hdu in hdulist if isinstance(hdu, fits.BinTableHDU)), None)
-        if table is None:
-            raise ValueError(f"{catalogue} has no table")
-        names = {name.upper(): name for name in table.columns.names}
-        missing = [name for name in (*_NAME, "RA", "DEC") if name not in names]
-        if missing:
-            raise ValueError(f"{catalogue} is no DR16Q catalogue: it has no column {', '.join(missing)}")
-        data = table.data
-        return {name: _native(data[names[name]]) for name in wanted if name in names}
-
-
-def _native(array):
-    array = np.asarray(array)
-    return array.astype(array.dtype.newbyteorder("="))
+    table = open_table(catalogue)
+    names = {name.upper(): name for name in table.colnames}
+    missing = [name for name in (*_NAME, "RA", "DEC") if name not in names]
+    if missing:
+        raise ValueError(f"{catalogue} is no DR16Q catalogue: it has no column {', '.join(missing)}")
+    return {name: np.asarray(table[names[name]]) for name in wanted if name in names}
 
 
 def _pack(plate, mjd, fiber):

@@ -5,21 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from astropy.table import Table
-
-from specz_cnn.io.csv_tables import read_csv
+from specz_cnn.io.tables import is_table, parse_table, read_table, read_text
 from specz_cnn.sdss.ids import iter_specids
 
-__all__ = ["read_ids", "read_table"]
-
-_TABLES = {
-    ".ecsv": "ascii.ecsv",
-    ".csv": "ascii.csv",
-    ".fits": "fits",
-    ".fit": "fits",
-    ".parquet": "parquet",
-    ".vot": "votable",
-}
+__all__ = ["read_ids"]
 
 
 def read_ids(words):
@@ -28,8 +17,8 @@ def read_ids(words):
     Parameters
     ----------
     words : list of str
-        Each is a name as in :meth:`SpecID.parse`; or a table (ECSV, CSV, FITS, Parquet, VOTable) as in
-        :meth:`SpecID.from_table`; or a text file with one name a line, where ``#`` starts a comment; or ``-`` for
+        Each is a name as in :meth:`SpecID.parse`; or a table, of any format that `~specz_cnn.io.tables.read_table` knows,
+        as in :meth:`SpecID.from_table`; or a text file with one name a line, where ``#`` starts a comment; or ``-`` for
         such a text, or an ECSV table, on standard input.
 
     Returns
@@ -47,9 +36,7 @@ def read_ids(words):
         if word == "-":
             names += _read_text(sys.stdin.read(), "standard input")
         elif _is_file_of_names(word):
-            path = Path(word)
-            is_table = path.suffix.lower() in _TABLES
-            names += iter_specids(read_table(path)) if is_table else _read_text(path.read_text(), word)
+            names += iter_specids(read_table(word)) if is_table(word) else _read_text(read_text(word), word)
         else:
             names += iter_specids(word)
     return names
@@ -63,41 +50,6 @@ def _is_file_of_names(word):
 
 def _read_text(text, origin):
     if text.startswith("# %ECSV"):
-        return list(iter_specids(_read(text, "ascii.ecsv", origin)))
+        return list(iter_specids(parse_table(text, origin)))
     lines = (line.partition("#")[0].strip() for line in text.splitlines())
     return list(iter_specids(line for line in lines if line))
-
-
-def read_table(path):
-    """Read a table in the format of its extension.
-
-    Parameters
-    ----------
-    path : path-like
-
-    Returns
-    -------
-    `~astropy.table.Table`
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it cannot be read.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in _TABLES:
-        raise ValueError(f"{path}: tables are read from {', '.join(_TABLES)}")
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    if path.suffix.lower() == ".csv":
-        return read_csv(path)
-    return _read(path, _TABLES[path.suffix.lower()], path)
-
-
-def _read(source, name, origin):
-    try:
-        return Table.read(source, format=name)
-    except Exception as error:
-        raise ValueError(f"{origin}: cannot be read as a table: {error}") from error

@@ -18,6 +18,7 @@ import numpy as np
 
 from specz_cnn.io.formats.remote import is_address
 from specz_cnn.io.names import spec_file_name
+from specz_cnn.io.tables import text_encoding, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -139,7 +140,9 @@ def read_list(file: Any) -> Iterator[str]:
     str
     """
     if isinstance(file, str | os.PathLike):
-        with open(file, encoding="utf-8", errors="surrogateescape") as lines:
+        with open(file, "rb") as start:
+            encoding = text_encoding(start.read(2))
+        with open(file, encoding=encoding, errors="surrogateescape") as lines:
             yield from read_list(lines)
         return
     for line in file:
@@ -185,16 +188,12 @@ def table_paths(table: Any, root: PathLike, *, layout: Any = None) -> Iterator[s
             raise ValueError(f"row {row + 1} of the table has no plate, MJD or fibre")
         fields: dict[str, Any] = {"plate": int(plate), "mjd": int(mjd), "fiber": int(fiber_number)}
         fields["name"] = spec_file_name(**fields)
-        fields["run2d"] = "" if run2d is None else _text(run2d[row])
+        fields["run2d"] = "" if run2d is None else to_text(run2d[row]).strip()
         candidates = [os.path.join(root, text.format(**fields)) for text in layouts]
         found = next((i for i, path in enumerate(candidates) if os.path.exists(path)), 0)
         yield candidates[found]
         # Files of one tree lie alike: look there first from now on.
         layouts.insert(0, layouts.pop(found))
-
-
-def _text(value):
-    return (value.decode() if isinstance(value, bytes) else str(value)).strip()
 
 
 def write_paths(paths, file):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from specz_cnn.io.formats import ReadOptions
+from specz_cnn.io.tables import read_arrays
 from specz_cnn.io.whole import remove_unfinished
 from specz_cnn.parallel import available_cores, number_of_workers
 from specz_cnn.progress import progress_bar
@@ -22,7 +23,7 @@ from specz_cnn.survey.inputs import read_paths
 from specz_cnn.survey.lock import locked
 from specz_cnn.survey.manifest import SurveyError, open_manifest
 from specz_cnn.survey.metrics import json_log
-from specz_cnn.survey.parts import FORMATS, count_rows, part_path, read_columns
+from specz_cnn.survey.parts import FORMATS, count_rows, part_path
 from specz_cnn.survey.summary import SurveySummary
 from specz_cnn.survey.work import Job
 
@@ -278,7 +279,7 @@ def _finished_parts(manifest, summary):
         path = part_path(manifest.directory, part, manifest.settings["format"])
         # A file may be several rows.
         if path.exists() and count_rows(path) >= manifest.rows_of(part):
-            summary.add(read_columns(path, ["file", "flags", "error"]), earlier=True)
+            summary.add(read_arrays(path, ["file", "flags", "error"]), earlier=True)
             finished.add(part)
     return finished
 
@@ -358,5 +359,5 @@ def read_survey(directory: PathLike, *, columns: Sequence[str] | None = None) ->
     unknown = [name for name in columns or () if name not in known]
     if unknown:
         raise ValueError(f"no columns {', '.join(unknown)}; a results table has {', '.join(known)}")
-    values = join_columns([read_columns(path, columns) for path in paths])
+    values = join_columns([read_arrays(path, columns) for path in paths])
     return make_table(values, {name: manifest.settings[name] for name in PROVENANCE}, names=list(values))

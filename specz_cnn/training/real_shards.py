@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from astropy.io import fits
 from astropy.table import Table
 
 from specz_cnn.io import SpecLiteError, read_arrays
 from specz_cnn.io.names import SPEC_PATTERNS, spec_file_name
+from specz_cnn.io.tables import open_table
 from specz_cnn.training.objects import object_names
 from specz_cnn.training.shards import ShardWriter
 
@@ -81,22 +81,10 @@ def catalogue_rows(catalogue):
 
 def _columns(catalogue):
     """The columns that matter, by their names in lower case; and the names of all."""
-    if isinstance(catalogue, Table):
-        names = [name.lower() for name in catalogue.colnames]
-        return {
-            name.lower(): catalogue[name] for name in catalogue.colnames if name.lower() in _COLUMNS
-        }, names
-    path = Path(catalogue)
-    if not any(word in (".fits", ".fit") for word in path.suffixes):
-        return _columns(Table.read(path))
     # A quasar catalogue has hundreds of columns; the others are not read.
-    with fits.open(path, memmap=path.suffix != ".gz") as hdus:
-        tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)]
-        if not tables:
-            raise ValueError(f"{path} has no table")
-        data = tables[0].data
-        names = [name.lower() for name in data.names]
-        return {name.lower(): np.array(data[name]) for name in data.names if name.lower() in _COLUMNS}, names
+    table = catalogue if isinstance(catalogue, Table) else open_table(catalogue)
+    columns = {name.lower(): table[name] for name in table.colnames if name.lower() in _COLUMNS}
+    return columns, [name.lower() for name in table.colnames]
 
 
 def files_below(directory):

@@ -25,6 +25,7 @@ from astropy.table import QTable, Table
 
 from specz_cnn.config import conf
 from specz_cnn.evaluate import evaluate_results, match_results, read_labels
+from specz_cnn.io.tables import write_table
 from specz_cnn.io.whole import write_whole
 from specz_cnn.models.registry import model_info
 from specz_cnn.redshift.fitter import Fitter
@@ -173,8 +174,7 @@ class SurveyTraining:
             {name: rows[name] for name in ("plate", "mjd", "fiber", "z", "object")} | {"part": part}
         )
         if not path.exists():
-            with write_whole(path) as unfinished:
-                table.write(unfinished, overwrite=True)
+            write_table(table, path)
         with write_whole(settings) as unfinished:
             unfinished.write_text(json.dumps(wanted, indent=1))
         counts = ", ".join(f"{(part == name).sum()} {name}" for name in PARTS)
@@ -341,8 +341,7 @@ class SurveyTraining:
         folder.mkdir(exist_ok=True)
         labels_path, results_path = folder / "labels.fits", folder / "z.fits"
         for path, table in ((labels_path, labels), (results_path, result)):
-            with write_whole(path) as unfinished:
-                table.write(unfinished, overwrite=True)
+            write_table(table, path)
         judged = evaluate_results(match_results(result, read_labels(labels_path)))
         judged.write(folder, figures=_can_draw())
         text = judged.report()

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 from specz_cnn.cli import main
 from specz_cnn.evaluate import compare, read_labels, run_systems
-from specz_cnn.evaluate.references import read_table
+from specz_cnn.io.tables import read_table
 from specz_cnn.simulate.parametric import example_spectrum
 
 N = 40

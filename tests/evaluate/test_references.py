@@ -7,7 +7,8 @@ from astropy.utils.exceptions import AstropyUserWarning
 from numpy.testing import assert_allclose, assert_array_equal
 
 from specz_cnn.evaluate import match_results, read_labels, split_half
-from specz_cnn.evaluate.references import LABEL_COLUMNS, read_table
+from specz_cnn.evaluate.references import LABEL_COLUMNS
+from specz_cnn.io.tables import read_table
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_empty_file_of_verdicts(tmp_path):
     [
         ({"verdict": "perhaps"}, "unknown verdict 'perhaps'"),
         ({"z_conf": 7}, "z_conf must be 0 to 3"),
-        ({"z_vi": "high"}, "line 2"),
+        ({"z_vi": "high"}, "row 1"),
         ({"issues": "sky rain"}, "unknown issues: rain"),
     ],
 )
@@ -66,7 +66,7 @@ def test_nonsense_is_refused_with_its_line(tmp_path, row, message):
 def test_line_that_is_cut_off(tmp_path):
     path = write(tmp_path / "verdicts.csv", ANN)
     path.write_text(path.read_text(encoding="utf-8") + "spec.fits,1,2", encoding="utf-8")
-    with pytest.raises(ValueError, match="line 3"):
+    with pytest.raises(ValueError, match="row 2"):
         read_verdicts(path)
 
 

@@ -14,6 +14,7 @@ from astropy.io import fits
 
 from specz_cnn.io.convert import medium_of_header
 from specz_cnn.io.formats.common import header_position, inverse_variance, make_spectrum, stem
+from specz_cnn.io.tables import parse_table
 from specz_cnn.io.units import parse_axis_unit, parse_flux_unit
 
 __all__ = ["is_text", "matches", "read", "read_text"]
@@ -352,9 +353,7 @@ def read_text(path, *, unit=None):
 
 
 def _from_ecsv(text, meta, unit):
-    from astropy.table import Table
-
-    table = Table.read(text, format="ascii.ecsv")
+    table = parse_table(text, meta["id"])
     units = {name: str(table[name].unit) for name in table.colnames if table[name].unit is not None}
     columns = {
         name: np.ma.filled(np.ma.asarray(table[name], dtype=float), np.nan)
