@@ -20,8 +20,8 @@ examples:
   specz-cnn evaluate z.ecsv verdicts.csv               compare with the verdicts exported from the page
   specz-cnn inspect --merge ann.csv bob.csv -o both.csv
 
-The page is one file that needs no network. Verdicts stay in the browser until they are exported as CSV. Merging lists on
-standard output what the inspectors differ in.
+The page is one file that needs no network. Verdicts stay in the browser until they are exported as CSV. Merging reads and
+writes tables of every format, and lists on standard output what the inspectors differ in.
 """
 
 
@@ -44,14 +44,14 @@ def add_arguments(parser):
         metavar="SPECTRA_DIR",
         help="directory of the spectra (default: the paths in the table)",
     )
-    parser.add_argument("--merge", nargs="+", type=Path, metavar="CSV", help="merge verdicts instead")
+    parser.add_argument("--merge", nargs="+", type=Path, metavar="TABLE", help="merge verdicts instead")
     parser.add_argument(
         "-o",
         "--output",
         type=Path,
         required=True,
         metavar="FILE",
-        help="page (.html), or merged verdicts (.csv)",
+        help="page (.html), or merged verdicts (.csv, .ecsv, .fits ...)",
     )
     parser.add_argument("--title", help="heading of the page (default: name of the table)")
     parser.add_argument(
@@ -95,8 +95,15 @@ def run(args):
 
 
 def _merge(args):
+    from specz_cnn.io.tables import table_format
+
     for path in args.merge:
         existing(path)
+    for path in (*args.merge, args.output):
+        try:
+            table_format(path)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
     from specz_cnn.report import disagreements, merge_verdicts, read_verdicts, write_verdicts
 
     if args.output.resolve() in (path.resolve() for path in args.merge):
