@@ -113,7 +113,9 @@ def read_verdicts(path: PathLike) -> QTable:
     rows = []
     for number, row in enumerate(table, 1):
         try:
-            rows.append(_checked({name: row[name] if name in table.colnames else "" for name in VERDICT_COLUMNS}))
+            rows.append(
+                _checked({name: row[name] if name in table.colnames else "" for name in VERDICT_COLUMNS})
+            )
         except ValueError as error:
             raise ValueError(f"{path}, row {number}: {error}") from error
     return _as_table(rows)
