@@ -25,7 +25,7 @@ from specz_cnn.io.tables.json_rows import (
 )
 from specz_cnn.io.tables.packed import COMPRESSIONS, packing, read_text, text_encoding
 from specz_cnn.io.tables.parquet import arrays_of_parquet, count_parquet, read_parquet, write_parquet
-from specz_cnn.io.tables.text import parse, read_csv, read_ecsv, write_csv, write_ecsv
+from specz_cnn.io.tables.text_tables import parse, read_csv, read_ecsv, write_csv, write_ecsv
 from specz_cnn.io.tables.votable import read_votable, write_votable
 from specz_cnn.io.tables.words import plain_columns, tidy, to_text, wanted
 from specz_cnn.io.whole import write_whole
