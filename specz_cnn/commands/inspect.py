@@ -14,6 +14,9 @@ __all__ = ["add_arguments", "run"]
 
 _log = logging.getLogger(__name__)
 
+# Processes take some seconds to start, a row a few milliseconds.
+_MANY = 2000
+
 _EPILOG = """\
 examples:
   specz-cnn inspect z.ecsv spectra/ -o inspect.html    open the page in any browser, press ? for the keys
@@ -65,6 +68,13 @@ def add_arguments(parser):
         default=1000.0,
         metavar="KMS",
         help="merging: largest difference of redshifts that agree (default: %(default)g km/s)",
+    )
+
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help=f"processes, of one core each; 0 for none (default: all cores for {_MANY} rows and more)",
     )
 
 
@@ -143,6 +153,8 @@ def _make_page(args):
         table,
         SpectrumFinder(args.spectra),
         fitter=fitter,
+        model=_model(args.model, table.meta),
+        n_workers=_processes(args.workers, len(table)),
         on_error=lambda row, message: problems.append(f"row {row + 1}: {message}"),
         progress=None if args.quiet else _progress(len(table)),
     )
@@ -165,16 +177,29 @@ def _make_page(args):
     return status_of(len(problems), len(table))
 
 
+def _model(name, meta):
+    """The network that is asked for, that which made the table, or the default."""
+    from specz_cnn.config import conf
+
+    return name or {key.lower(): value for key, value in meta.items()}.get("model") or conf.default_model
+
+
+def _processes(workers, n_rows):
+    """All cores where there is enough to do for them to start."""
+    from specz_cnn.parallel import number_of_workers
+
+    return 0 if workers is None and n_rows < _MANY else number_of_workers(workers)
+
+
 def _fitter(name, meta):
     """The network that gives p(z), or None: a page without p(z) is better than none."""
-    from specz_cnn.redshift.fitter import Fitter
+    from specz_cnn.report.finder import network_alone
 
     if name == "none":
         return None
-    meta = {key.lower(): value for key, value in meta.items()}
     try:
         # The network alone: what is shown is which redshifts it thinks possible, on the bins of its output.
-        fitter = Fitter(name or meta.get("model") or None, None, measure=False)
+        fitter = network_alone(_model(name, meta))
     except (OSError, ValueError, RuntimeError) as error:
         if name:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import numpy as np
 from specz_cnn.io.formats import read_any
 from specz_cnn.io.names import spec_file_name
 from specz_cnn.io.tables import to_text
+from specz_cnn.parallel import in_processes
 
-__all__ = ["SpectrumFinder", "read_rows"]
+__all__ = ["SpectrumFinder", "network_alone", "read_rows"]
 
 # Spectra are read and measured this many at a time.
 _BATCH = 64
@@ -71,7 +73,7 @@ class SpectrumFinder:
         return self._below
 
 
-def read_rows(table, finder, *, fitter=None, on_error=None, progress=None):
+def read_rows(table, finder, *, fitter=None, model=None, n_workers=0, on_error=None, progress=None):
     """Spectra of a table, one after the other, with their probabilities.
 
     Parameters
@@ -81,6 +83,10 @@ def read_rows(table, finder, *, fitter=None, on_error=None, progress=None):
     finder : SpectrumFinder
     fitter : `~specz_cnn.redshift.fitter.Fitter`, optional
         Network that gives the probabilities; without one there are none.
+    model : str, optional
+        Its name or file, from which each process loads it.
+    n_workers : int, optional
+        Processes that read and measure; with 0 this one does.
     on_error : callable, optional
         Called with the row and a message for each spectrum that is missing or cannot be read.
     progress : callable, optional
@@ -91,15 +97,68 @@ def read_rows(table, finder, *, fitter=None, on_error=None, progress=None):
     (SpectrumArrays or None, `~numpy.ndarray` or None)
     """
     names = [name for name in ("file", "plate", "mjd", "fiber") if name in table.colnames]
-    for first in range(0, len(table), _BATCH):
-        rows = range(first, min(first + _BATCH, len(table)))
-        spectra = [
-            _read(row, _identity(table, names, row), _id(table, row), finder, on_error) for row in rows
-        ]
-        pdfs = [None] * len(rows) if fitter is None else _probabilities(fitter, spectra)
+
+    def places():
+        for first in range(0, len(table), _BATCH):
+            rows = range(first, min(first + _BATCH, len(table)))
+            identities = [_identity(table, names, row) for row in rows]
+            yield [
+                (row, finder.find(**identity), identity, _id(table, row))
+                for row, identity in zip(rows, identities, strict=True)
+            ]
+
+    work = _Work(None if fitter is None else model) if n_workers else lambda batch: _measured(batch, fitter)
+    preload = ["specz_cnn.redshift.fitter", "specz_cnn.redshift.prepare"]
+    for batch, (spectra, pdfs, errors) in in_processes(
+        work, places(), n_workers, preload=preload, networks=fitter is not None
+    ):
+        for row, message in errors:
+            if on_error is not None:
+                on_error(row, message)
         yield from zip(spectra, pdfs, strict=True)
         if progress is not None:
-            progress(rows[-1] + 1)
+            progress(batch[-1][0] + 1)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a process does with some rows; small, so that it can be sent there."""
+
+    model: str | None
+
+    def __call__(self, batch):
+        return _measured(batch, None if self.model is None else _loaded(self.model))
+
+
+def network_alone(model):
+    """A network without the fit about its peaks: p(z) is on the bins of its output.
+
+    Parameters
+    ----------
+    model : str or None
+
+    Returns
+    -------
+    `~specz_cnn.redshift.fitter.Fitter`
+    """
+    from specz_cnn.redshift.fitter import Fitter
+
+    return Fitter(model, None, measure=False)
+
+
+# A process loads its network once.
+_loaded = lru_cache(maxsize=1)(network_alone)
+
+
+def _measured(batch, fitter):
+    """Spectra of some rows, their probabilities, and what could not be read."""
+    errors = []
+    spectra = [
+        _read(row, path, identity, name, lambda *error: errors.append(error))
+        for row, path, identity, name in batch
+    ]
+    pdfs = [None] * len(batch) if fitter is None else _probabilities(fitter, spectra)
+    return spectra, pdfs, errors
 
 
 def _identity(table, names, row):
@@ -119,8 +178,7 @@ def _spectra(path, changed):
     return read_any(path)
 
 
-def _read(row, identity, name, finder, on_error):
-    path = finder.find(**identity)
+def _read(row, path, identity, name, on_error):
     try:
         if path is None:
             raise FileNotFoundError(f"no file for {identity.get('file') or identity}")
@@ -130,8 +188,7 @@ def _read(row, identity, name, finder, on_error):
             raise ValueError(f"{path}: no spectrum {name!r} in this file")
         return found
     except (OSError, ValueError) as error:
-        if on_error is not None:
-            on_error(row, str(error))
+        on_error(row, str(error))
         return None
 
 

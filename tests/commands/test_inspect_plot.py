@@ -82,6 +82,19 @@ def test_inspect_shows_probabilities_of_a_network(table, directory, tmp_path):
     assert all(page_data(page)["pdf"]["rows"])
 
 
+def test_inspect_with_processes_makes_the_same_page(table, directory, tmp_path, capsys):
+    (directory / "0002" / NAMES[2]).rename(tmp_path / "away")
+    try:
+        pages = [tmp_path / f"{n}.html" for n in (0, 2)]
+        for n, page in zip((0, 2), pages, strict=True):
+            words = ["inspect", str(table), str(directory), "-o", str(page), "--model", "rnet-e"]
+            assert main([*words, "--workers", str(n)]) == 3
+            assert "row 3: no file for" in capsys.readouterr().err
+    finally:
+        (tmp_path / "away").rename(directory / "0002" / NAMES[2])
+    assert pages[0].read_bytes() == pages[1].read_bytes()
+
+
 def test_files_by_sdss_name(directory):
     finder = SpectrumFinder(directory)
     assert finder.find(plate=2, mjd=50001, fiber=1) == directory / "0002" / NAMES[2]
