@@ -49,8 +49,10 @@ class FitsColumns:
             hdu = next((hdu for hdu in hdulist if isinstance(hdu, kinds)), None)
             if hdu is None:
                 raise ValueError("holds no table")
-            self._data, self._columns, header = hdu.data, hdu.columns, hdu.header
-        self.colnames = list(self._columns.names)
+            self._data, header = hdu.data, hdu.header
+            # Not the definitions themselves: while they are kept, astropy copies all columns when the data go.
+            self._definitions = {column.name: (column.unit, column.null) for column in hdu.columns}
+        self.colnames = list(self._definitions)
         self.meta, self._described = _meta(header)
         self._escaped = self.meta.pop(ESCAPED, False)
 
@@ -58,19 +60,18 @@ class FitsColumns:
         return 0 if self._data is None else len(self._data)
 
     def __getitem__(self, name):
-        definition = self._columns[name]
+        unit, null = self._definitions[name]
         values = np.asarray(self._data[name])
         if values.dtype.kind not in "OU":
-            values = np.array(values.astype(values.dtype.newbyteorder("=")))
+            values = values.astype(values.dtype.newbyteorder("="))
         elif self._escaped and values.dtype.kind == "U":
             values = np.array([unescape(text) for text in values.flat], dtype=str).reshape(values.shape)
-        null = definition.null
         if null is None or values.dtype.kind not in "iu" or not (values == null).any():
             column = Column(values)
         else:
             column = MaskedColumn(values, mask=values == null)
-        if definition.unit:
-            column.unit = u.Unit(definition.unit, format="fits", parse_strict="silent")
+        if unit:
+            column.unit = u.Unit(unit, format="fits", parse_strict="silent")
         described = self._described.get(name, {})
         column.description, column.format = described.get("description"), described.get("format")
         return column
