@@ -19,6 +19,7 @@ __all__ = [
     "OUTLIER_VELOCITY",
     "RIGHT",
     "SPEED_OF_LIGHT",
+    "is_right",
     "nmad",
     "velocity_difference",
     "weighted_quantile",
@@ -30,7 +31,7 @@ SPEED_OF_LIGHT = 299792.458
 #: A redshift off by more than this, in km/s, is catastrophic.
 OUTLIER_VELOCITY = 3000.0
 
-#: The same as a width in ln(1 + z): half the window within which a redshift counts as right.
+#: The same as a width in ln(1 + z), in which p(z) has its bins: half of a window about a peak.
 RIGHT = OUTLIER_VELOCITY / SPEED_OF_LIGHT
 
 #: Probability inside one standard deviation of a Gaussian, the level of the intervals given here.
@@ -55,6 +56,21 @@ def velocity_difference(z: ArrayLike, z_true: ArrayLike) -> np.ndarray:
     """
     z, z_true = np.asarray(z, dtype=float), np.asarray(z_true, dtype=float)
     return SPEED_OF_LIGHT * (z - z_true) / (1.0 + z_true)
+
+
+def is_right(z: ArrayLike, z_true: ArrayLike) -> np.ndarray:
+    """Whether redshifts lie within 3000 km/s of others, by `velocity_difference`.
+
+    Parameters
+    ----------
+    z, z_true : array_like of float, shape (n,)
+
+    Returns
+    -------
+    `~numpy.ndarray` of bool, shape (n,)
+        False where either is missing.
+    """
+    return np.abs(velocity_difference(z, z_true)) <= OUTLIER_VELOCITY
 
 
 def weighted_quantile(values: ArrayLike, q: ArrayLike, weights: ArrayLike | None = None) -> np.ndarray:

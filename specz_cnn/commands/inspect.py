@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from itertools import tee
 from pathlib import Path
 
@@ -141,6 +140,7 @@ def _make_page(args):
     if args.spectra is not None:
         existing(args.spectra)
     from specz_cnn.io.tables import read_table
+    from specz_cnn.progress import progress_bar
     from specz_cnn.report import write_inspection_page
     from specz_cnn.report.finder import SpectrumFinder, read_rows
 
@@ -149,6 +149,7 @@ def _make_page(args):
         raise ValueError(f"{args.table} has no column 'z' or no row")
     problems = []
     fitter = _fitter(args.model, table.meta)
+    bar = progress_bar(len(table), show=False if args.quiet else None)
     rows = read_rows(
         table,
         SpectrumFinder(args.spectra),
@@ -156,18 +157,19 @@ def _make_page(args):
         model=_model(args.model, table.meta),
         n_workers=_processes(args.workers, len(table)),
         on_error=lambda row, message: problems.append(f"row {row + 1}: {message}"),
-        progress=None if args.quiet else _progress(len(table)),
+        progress=lambda done: bar.update(done - bar.n),
     )
     # A branch that nobody reads would keep every spectrum.
     spectra, pdfs = (rows, None) if fitter is None else tee(rows)
-    n_spectra = write_inspection_page(
-        args.output,
-        table,
-        (spectrum for spectrum, _ in spectra),
-        pdfs=None if fitter is None else (pdf for _, pdf in pdfs),
-        pdf_step=None if fitter is None else fitter.info.bins["step"],
-        title=args.title or args.table.stem,
-    )
+    with bar:
+        n_spectra = write_inspection_page(
+            args.output,
+            table,
+            (spectrum for spectrum, _ in spectra),
+            pdfs=None if fitter is None else (pdf for _, pdf in pdfs),
+            pdf_step=None if fitter is None else fitter.info.bins["step"],
+            title=args.title or args.table.stem,
+        )
     for problem in problems[:20]:
         _say(problem)
     if len(problems) > 20:
@@ -207,17 +209,6 @@ def _fitter(name, meta):
         return None
     # Of a network that returns one number, p(z) would show nothing that the error does not.
     return None if fitter.info.bins is None else fitter
-
-
-def _progress(total):
-    """A function that reports on standard error, if somebody is watching."""
-    if not sys.stderr.isatty():
-        return None
-
-    def report(done):
-        print(f"\r{done}/{total} spectra", end="\n" if done == total else "", file=sys.stderr, flush=True)
-
-    return report
 
 
 def _say(text):

@@ -86,19 +86,9 @@ def _styled(function):
 
     @wraps(function)
     def draw(*args, **kwargs):
-        try:
-            from matplotlib import rc_context
-        except ImportError:
-            raise ImportError("figures need matplotlib: pip install matplotlib") from None
-        with rc_context():
-            from matplotlib import rcParams, rcParamsDefault
+        from matplotlib import style
 
-            backend = rcParams["backend"]
-            rcParams.update(
-                {key: value for key, value in rcParamsDefault.items() if not key.startswith("backend")}
-            )
-            rcParams["backend"] = backend
-            rcParams.update(_STYLE)
+        with style.context(["default", _STYLE]):
             return function(*args, **kwargs)
 
     return draw

@@ -7,6 +7,7 @@ spectrum; through the FFT it costs about a tenth, in training and in inference, 
 from __future__ import annotations
 
 import torch
+from scipy.fft import next_fast_len
 from torch import nn
 from torch.autograd.function import once_differentiable
 
@@ -15,15 +16,7 @@ __all__ = ["FFTConv1d", "correlate", "fft_length"]
 
 def fft_length(n):
     """Smallest even number >= n without prime factors above 5, for which FFTs are fast."""
-    length = n + n % 2
-    while True:
-        rest = length
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return length
-        length += 2
+    return 2 * next_fast_len(-(-n // 2), real=True)
 
 
 def _single_precision(x):

@@ -60,7 +60,10 @@ def prepare_for_inference(network):
 
 
 def _fft_length(n):
-    """Smallest number >= n of the form m 2^k, m odd and at most 9: the lengths MKL transforms fastest."""
+    """Smallest number >= n of the form m 2^k, m odd and at most 9: the lengths MKL transforms fastest.
+
+    Not `scipy.fft.next_fast_len`, which knows the lengths that pocketfft likes, among them 3^a 5^b.
+    """
     return min(m << max(0, math.ceil(math.log2(n / m))) for m in (1, 3, 5, 7, 9))
 
 

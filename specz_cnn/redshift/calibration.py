@@ -34,7 +34,7 @@ from specz_cnn.redshift.posterior import (
     split_output,
 )
 from specz_cnn.results.distribution import find_peak, smooth_cumulative
-from specz_cnn.velocity import RIGHT, SPEED_OF_LIGHT
+from specz_cnn.velocity import RIGHT, SPEED_OF_LIGHT, is_right, velocity_difference
 
 __all__ = ["calibrate", "fit_errors", "fit_monotone"]
 
@@ -129,7 +129,7 @@ def calibrate(
         if own is None:
             calibration["estimate"] = _choose_estimate(*data, bins, calibration)
     found = posterior(output[use], bins=bins, calibration=calibration, z_range=z_range)
-    right = np.abs(np.log1p(found.z) - truth) < RIGHT
+    right = is_right(found.z, np.expm1(truth))
     error = SPEED_OF_LIGHT * np.abs(np.log1p(found.z) - truth)
     calibration["error"] = fit_errors(found.width, error, right, precision, truth, trusted[use])
     agree = None
@@ -174,8 +174,7 @@ def _effective_size(weight):
 
 def _agreement(z, z_check):
     """1 where both agree within 3000 km/s, 0 where not, NaN where there is no second redshift."""
-    difference = np.abs(np.log1p(z) - np.log1p(z_check))
-    return np.where(np.isfinite(difference), difference < RIGHT, np.nan).astype(float)
+    return np.where(np.isfinite(z) & np.isfinite(z_check), is_right(z, z_check), np.nan)
 
 
 def _fit_odds(logits, truth, weight, step):
@@ -414,7 +413,7 @@ def _choose_confidence(output, truth, weight, calibration, z_check, check, bins,
     few enough of the other objects remain.
     """
     found = posterior(output, bins=bins, calibration=calibration, z_range=z_range)
-    right, other = np.abs(np.log1p(found.z) - truth) < RIGHT, np.isnan(truth)
+    right, other = is_right(found.z, np.expm1(truth)), np.isnan(truth)
     agree = None if z_check is None else _agreement(found.z, z_check)
     confidence = confidence_of(found.score, calibration, agree=agree, check=check, number=bins is None)
     sure = certainty(confidence, found.p_qso)
@@ -439,8 +438,8 @@ def _report(output, truth, use, is_quasar, weights, bins, calibration, agree, ch
     """How good the calibration is on the spectra it was fitted to."""
     found = posterior(output[use], bins=bins, calibration=calibration, z_range=z_range)
     weight = weights[use]
-    dv = SPEED_OF_LIGHT * (found.z - np.expm1(truth)) / np.exp(truth)
-    right = np.abs(np.log1p(found.z) - truth) < RIGHT
+    dv = velocity_difference(found.z, np.expm1(truth))
+    right = is_right(found.z, np.expm1(truth))
     pull = (found.z - np.expm1(truth)) / found.z_err
 
     def share(values, where=True):

@@ -23,7 +23,7 @@ from specz_cnn.redshift.posterior import IDENTITY, certainty, confidence_of, pos
 from specz_cnn.redshift.prepare import error_text
 from specz_cnn.redshift.provenance import provenance_of
 from specz_cnn.results.flags import RedshiftFlag
-from specz_cnn.velocity import RIGHT, SPEED_OF_LIGHT
+from specz_cnn.velocity import RIGHT, SPEED_OF_LIGHT, is_right
 
 if TYPE_CHECKING:
     from specz_cnn.typing import ModelName
@@ -282,7 +282,7 @@ class Fitter:
         agree, check, z_check = None, "", np.full(len(own.z), np.nan)
         if other is not None:
             z_check, check = other.z, self._check.info.name
-            agree = (np.abs(np.log1p(own.z) - np.log1p(z_check)) < RIGHT).astype(float)
+            agree = is_right(own.z, z_check).astype(float)
             agree[~np.isfinite(z_check)] = np.nan
         p_qso = own.p_qso if other is None or not number else other.p_qso
         # A star may have lines that fit one redshift only: as the redshift of a quasar it is wrong all the same.

@@ -1,4 +1,9 @@
-"""When to ask a server again, and after how long."""
+"""When to ask a server again, and after how long.
+
+Not by `urllib3.util.Retry`: that knows requests, and here a file is asked for again whose content broke off, does not have the
+size that was announced or is no FITS file; it obeys ``Retry-After`` however long that is; and its waiting cannot be cut
+short when another connection has found the server dead.
+"""
 
 from __future__ import annotations
 

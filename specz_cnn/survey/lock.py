@@ -25,7 +25,9 @@ def locked(directory):
     """Hold the lock of a directory.
 
     The lock belongs to an open file and vanishes with the process, however that ends; nothing is left to clean up after
-    a kill.  What the file says is for people, and for file systems without locks.
+    a kill.  What the file says is for people, and for file systems without locks.  (Not the library filelock: it removes
+    the file that it has locked, knows no owner to name to whom is refused, and where a file system cannot lock, a lock
+    that a killed run has left refuses all that follow.)
 
     Parameters
     ----------
