@@ -65,7 +65,7 @@ def run(args):
     int
         0.
     """
-    from specz_cnn.models.registry import package_model
+    from specz_cnn.models.packaging import package_model
     from specz_cnn.training.calibrated import calibrate_weights
 
     report = calibrate_weights(

@@ -6,16 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from specz_cnn.evaluate.figures import (
-    _GREY,
-    _LOOKS,
-    _MANY,
-    _log_redshift,
-    _prepared,
-    _save,
-    _styled,
-    _velocity_edges,
-)
+from specz_cnn.evaluate.figure_style import GREY, LOOKS, log_redshift, prepared_figure, styled
+from specz_cnn.evaluate.figures import _MANY, _save, _velocity_edges
 from specz_cnn.evaluate.references import ESTIMATORS
 from specz_cnn.velocity import RIGHT, SPEED_OF_LIGHT, nmad, velocity_difference
 
@@ -30,7 +22,7 @@ def _name(system):
 
 
 def _look(number):
-    return _LOOKS[number % len(_LOOKS)]
+    return LOOKS[number % len(LOOKS)]
 
 
 def _differences(comparison, system):
@@ -41,7 +33,7 @@ def _differences(comparison, system):
     return dv[known], np.asarray(rows["z_true"])[known], np.asarray(rows["weight"])[known]
 
 
-@_styled
+@styled
 def plot_compared(comparison, *, figure=None):
     """Predicted against visual redshift, one panel for each system.
 
@@ -58,7 +50,7 @@ def plot_compared(comparison, *, figure=None):
     systems, rows = comparison.systems, comparison.redshifts
     across = min(4, len(systems))
     down = -(-len(systems) // across)
-    figure = _prepared(figure, 3.1 * across + 0.4, 3.2 * down + 0.2)
+    figure = prepared_figure(figure, 3.1 * across + 0.4, 3.2 * down + 0.2)
     axes = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
     true = np.asarray(rows["z_true"], dtype=float)
     values = np.concatenate([np.asarray(rows[name], dtype=float) for name in systems])
@@ -67,9 +59,9 @@ def plot_compared(comparison, *, figure=None):
     many = len(rows) > _MANY
     for number, name in enumerate(systems):
         axis = axes.flat[number]
-        _log_redshift(axis, "x", top)
-        _log_redshift(axis, "y", top)
-        axis.plot([0, top], [0, top], color=_GREY, linewidth=0.8, zorder=1)
+        log_redshift(axis, "x", top)
+        log_redshift(axis, "y", top)
+        axis.plot([0, top], [0, top], color=GREY, linewidth=0.8, zorder=1)
         z = np.asarray(rows[name], dtype=float)
         wrong = np.abs(velocity_difference(z, true)) > _OUTLIER
         color, _, _ = _look(number)
@@ -86,7 +78,7 @@ def plot_compared(comparison, *, figure=None):
     return figure
 
 
-@_styled
+@styled
 def plot_compared_velocities(comparison, *, limit=_OUTLIER, figure=None):
     """Histogram of the velocity differences of all systems.
 
@@ -101,7 +93,7 @@ def plot_compared_velocities(comparison, *, limit=_OUTLIER, figure=None):
     -------
     `matplotlib.figure.Figure`
     """
-    figure = _prepared(figure, 7.2, 5.4)
+    figure = prepared_figure(figure, 7.2, 5.4)
     axis = figure.subplots()
     every = np.concatenate([_differences(comparison, name)[0] for name in comparison.systems])
     edges = _velocity_edges({"dv": every}, limit)
@@ -115,7 +107,7 @@ def plot_compared_velocities(comparison, *, limit=_OUTLIER, figure=None):
         label = f"{_name(name)}: NMAD {nmad(dv[core], weights[core]):.0f} km/s, {beyond:.1f} % beyond"
         color, _, style = _look(number)
         axis.stairs(share, edges, color=color, linestyle=style, linewidth=1.4, label=label)
-    axis.axvline(0, color=_GREY, linewidth=0.8)
+    axis.axvline(0, color=GREY, linewidth=0.8)
     axis.set(xlim=(-limit, limit), ylabel=f"per cent per {edges[1] - edges[0]:.0f} km/s")
     axis.set_xlabel("velocity difference $c\\,(z - z_\\mathrm{ref})/(1 + z_\\mathrm{ref})$ (km/s)")
     axis.set_ylim(bottom=0)
@@ -123,7 +115,7 @@ def plot_compared_velocities(comparison, *, limit=_OUTLIER, figure=None):
     return figure
 
 
-@_styled
+@styled
 def plot_wiggles(comparison, *, figure=None):
     """Is the redshift drawn to preferred values?  N(z) over the true one, and the median difference, in fine bins of z.
 
@@ -136,7 +128,7 @@ def plot_wiggles(comparison, *, figure=None):
     -------
     `matplotlib.figure.Figure`
     """
-    figure = _prepared(figure, 7.6, 6.0)
+    figure = prepared_figure(figure, 7.6, 6.0)
     upper, lower = figure.subplots(2, 1, sharex=True)
     top = float(np.max(comparison.redshifts["z_true"]))
     edges = np.arange(0, top + 2 * _WIDTH, _WIDTH)
@@ -157,7 +149,7 @@ def plot_wiggles(comparison, *, figure=None):
         median = np.array([np.median(dv[index == i]) for i in np.flatnonzero(filled)])
         lower.plot(middle[filled], median, color=color, linestyle=style, linewidth=1.2)
     for axis in (upper, lower):
-        axis.axhline(0, color=_GREY, linewidth=0.8)
+        axis.axhline(0, color=GREY, linewidth=0.8)
     upper.set_ylabel(f"N(z) over true, per cent\n(bins of {_WIDTH:g})")
     lower.set(xlabel="reference redshift", ylabel="median difference (km/s)", xlim=(0, top))
     if upper.get_legend_handles_labels()[0]:

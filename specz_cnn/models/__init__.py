@@ -6,11 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from specz_cnn.models.info import ModelInfo, WeightsError
+from specz_cnn.models.packaging import package_model
 from specz_cnn.models.registry import (
     list_models,
     load_model,
     model_info,
-    package_model,
     save_model,
 )
 

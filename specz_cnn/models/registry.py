@@ -16,8 +16,6 @@ import copy
 import functools
 import hashlib
 import json
-import os
-import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,13 +34,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "WEIGHTS_DIRECTORY",
-    "cached_model",
     "list_models",
     "load_model",
     "model_info",
-    "package_model",
     "resolve_model",
-    "retire_model",
     "same_weights",
     "save_model",
     "superseded_models",
@@ -374,116 +369,6 @@ def _load_file(path):
     return network
 
 
-_cache: dict[tuple[Any, ...], nn.Module] = {}
-_cache_lock = threading.Lock()
-
-
-def _unlock_in_child():
-    """A lock held by another thread during a fork stays held in the child, for ever."""
-    global _cache_lock
-    _cache_lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_unlock_in_child)
-
-
-def cached_model(name_or_path: ModelName, device: Device = "cpu") -> nn.Module:
-    """As `load_model`, prepared for inference, and every caller in the process shares one: do not change it.
-
-    A file that was written anew since is loaded again.  Threads may call this, and use the result, at the same time.
-    """
-    from specz_cnn.models.forks import one_thread_in_forks
-    from specz_cnn.models.inference import prepare_for_inference
-
-    path, _ = resolve_model(name_or_path)
-    stat = path.stat()
-    key = str(name_or_path), str(device), str(path), stat.st_mtime_ns, stat.st_size
-    with _cache_lock, one_thread_in_forks():
-        if key not in _cache:
-            for old in [k for k in _cache if k[:2] == key[:2]]:
-                del _cache[old]
-            _cache[key] = prepare_for_inference(load_model(name_or_path, device=device))
-        return _cache[key]
-
-
-def package_model(path: PathLike, *, name: str | None = None, directory: PathLike | None = None) -> Path:
-    """Put a weights file among the packaged ones, and point a name at it.
-
-    Parameters
-    ----------
-    path : path-like
-        A file made by `save_model`; it is loaded first, as a check.
-    name : str, optional
-        The name that stands for it from now on; the info's name if not given.
-    directory : path-like, optional
-        Directory of the packaged weights.
-
-    Returns
-    -------
-    `~pathlib.Path`
-        The packaged file, named after the tag and the start of its SHA-256.
-
-    Raises
-    ------
-    WeightsError
-        If the file cannot be loaded, or its tag is already given to other weights.
-    """
-    directory = WEIGHTS_DIRECTORY if directory is None else Path(directory)
-    info = load_model(Path(path)).info
-    index = copy.deepcopy(_index(directory))
-    content = Path(path).read_bytes()
-    sha256 = hashlib.sha256(content).hexdigest()
-    known = index["models"].get(info.tag) or index.get("superseded", {}).get(info.tag)
-    if known is not None and known["sha256"] != sha256:
-        raise WeightsError(f"the tag {info.tag!r} is already given to other weights, and tags never change")
-    file = f"{info.tag}-{sha256[:8]}.safetensors"
-    directory.mkdir(exist_ok=True)
-    _write(directory / file, content)
-    index["models"][info.tag] = {"file": file, "sha256": sha256}
-    index["names"][name or info.name] = info.tag
-    index.get("superseded", {}).pop(info.tag, None)
-    _write_index(directory, index)
-    return directory / file
-
-
-def retire_model(tag: str, *, directory: PathLike | None = None) -> None:
-    """Take weights that no name stands for any more out of the package.
-
-    The file is deleted.  The tag, which is never given to other weights, the SHA-256 of the file and the facts about
-    it stay in the index.
-
-    Parameters
-    ----------
-    tag : str
-    directory : path-like, optional
-        Directory of the packaged weights.
-
-    Raises
-    ------
-    WeightsError
-        If there are no such weights, or no newer ones have taken their name.
-    """
-    directory = WEIGHTS_DIRECTORY if directory is None else Path(directory)
-    index = copy.deepcopy(_index(directory))
-    entry = index["models"].pop(tag, None)
-    if entry is None:
-        raise WeightsError(f"no weights {tag!r} are packaged")
-    info = _read_header(directory / entry["file"])
-    successor = index["names"].get(info.name)
-    if tag in index["names"].values() or successor is None:
-        raise WeightsError(f"the weights {tag!r} are in use: nothing newer has taken their name")
-    facts = {key: getattr(info, key) for key in ("name", "architecture", "z_range", "created", "description")}
-    index.setdefault("superseded", {})[tag] = {
-        "sha256": entry["sha256"],
-        "model_sha256": info.sha256,
-        "superseded_by": successor,
-        **facts,
-    }
-    _write_index(directory, index)
-    (directory / entry["file"]).unlink()
-
-
 def superseded_models() -> dict[str, dict[str, Any]]:
     """Facts about weights that left the package.
 
@@ -494,12 +379,3 @@ def superseded_models() -> dict[str, dict[str, Any]]:
         went on to; ``name``, ``architecture``, ``z_range``, ``created``, ``description``.
     """
     return copy.deepcopy(_index(WEIGHTS_DIRECTORY).get("superseded", {}))
-
-
-def _write_index(directory, index):
-    _write(directory / "index.json", (json.dumps(index, indent=2, sort_keys=True) + "\n").encode())
-
-
-def _write(path, content):
-    with write_whole(path) as part:
-        part.write_bytes(content)

@@ -23,6 +23,7 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, log_softmax, logsumexp
 
+from specz_cnn.redshift.monotone import effective_size, fit_monotone
 from specz_cnn.redshift.posterior import (
     IDENTITY,
     certainty,
@@ -39,12 +40,8 @@ from specz_cnn.velocity import RIGHT, SPEED_OF_LIGHT, is_right, velocity_differe
 __all__ = ["calibrate", "fit_errors", "fit_monotone"]
 
 _SUBSET = 4000  # spectra from which the parameters of the distributions are fitted
-_ESTIMATES = (
-    {"kind": "mean", "half_width": 800.0},
-    {"kind": "mean", "half_width": 1500.0},
-    {"kind": "mean", "half_width": 3000.0},
-    {"kind": "median", "half_width": 3000.0},
-)
+_ESTIMATES = tuple({"kind": "mean", "half_width": width} for width in (800.0, 1500.0, 3000.0))
+_ESTIMATES += ({"kind": "median", "half_width": 3000.0},)
 _PER_CLASS = 80  # right redshifts, at least, in each class of width
 _RANGES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.5, 4.4, 5.5, 7.2)  # of redshift, for errors
 _SHRINKAGE = 6.0  # spectra that say as much as the belief that errors are the same at every redshift
@@ -166,12 +163,6 @@ def _subset(weight):
     return np.sort(np.concatenate([np.flatnonzero(heavy), rest[::step]]))
 
 
-def _effective_size(weight):
-    """Number of equally weighted spectra that tell as much as these (Kish 1965)."""
-    square = np.sum(weight**2)
-    return np.sum(weight) ** 2 / square if square > 0 else 0.0
-
-
 def _agreement(z, z_check):
     """1 where both agree within 3000 km/s, 0 where not, NaN where there is no second redshift."""
     return np.where(np.isfinite(z) & np.isfinite(z_check), is_right(z, z_check), np.nan)
@@ -222,7 +213,7 @@ def _fit_shape(logits, truth, weight, step, calibration):
     local, place, weight = local[right], place[right], weight[right]
     middle = np.full(len(local), reach)
     probability, above = np.exp(local), local - local.max(1, keepdims=True)
-    rows, n_spectra = np.arange(len(local)), _effective_size(weight)
+    rows, n_spectra = np.arange(len(local)), effective_size(weight)
 
     def parameters(x):
         return {
@@ -275,12 +266,12 @@ def fit_errors(width, error, right, weight, u, trusted=None):
     width, error, weight, u, trusted = (values[right] for values in (width, error, weight, u, trusted))
     if not width.size:
         return dict(IDENTITY["error"])
-    n_classes = int(np.clip(_effective_size(weight) // _PER_CLASS, 1, 8))
+    n_classes = int(np.clip(effective_size(weight) // _PER_CLASS, 1, 8))
     order = np.argsort(width, kind="stable")
     share = np.cumsum(weight[order]) / weight.sum()
     raw, factor = [], []
     for part in np.split(order, np.searchsorted(share, np.arange(1, n_classes) / n_classes)):
-        if part.size and _effective_size(weight[part]) >= 10:
+        if part.size and effective_size(weight[part]) >= 10:
             raw.append(float(np.exp(np.average(np.log(np.maximum(width[part], 1e-3)), weights=weight[part]))))
             factor.append(_weighted_quantile(error[part] / width[part], weight[part], 0.6827))
     if not raw:
@@ -302,7 +293,7 @@ def _errors_by_redshift(pull, weight, u):
     z, factor = [], []
     for low, high in pairwise(_RANGES):
         here = (u >= np.log1p(low)) & (u < np.log1p(high)) & (weight > 0)
-        n = _effective_size(weight[here])
+        n = effective_size(weight[here])
         found = _weighted_quantile(pull[here], weight[here], 0.6827) if n >= 3 else 1.0
         z.append(float(np.expm1(0.5 * (np.log1p(low) + np.log1p(high)))))
         factor.append(float(max(found, 1e-3) ** (n / (n + _SHRINKAGE))))
@@ -313,73 +304,6 @@ def _weighted_quantile(values, weight, level):
     order = np.argsort(values, kind="stable")
     share = np.cumsum(weight[order]) - 0.5 * weight[order]
     return float(np.interp(level * weight.sum(), share, values[order]))
-
-
-def fit_monotone(x, outcome, weights=None, *, n_nodes=8):
-    """Logistic regression on a monotone, piecewise linear function.
-
-    Parameters
-    ----------
-    x : array_like, shape (n,)
-        A score.
-    outcome : array_like of bool, shape (n,)
-        Whether what the score stands for came true.
-    weights : array_like, shape (n,), optional
-    n_nodes : int, optional
-        Nodes, at quantiles of the score.
-
-    Returns
-    -------
-    dict
-        ``{"x": [...], "y": [...]}``, for `specz_cnn.redshift.posterior.apply_map`: nodes of the score, ascending, and the log
-        odds there, strictly ascending.
-    """
-    x, outcome = np.asarray(x, dtype=np.float64), np.asarray(outcome, dtype=bool)
-    weights = np.ones(x.size) if weights is None else np.asarray(weights, dtype=np.float64)
-    use = np.isfinite(x) & (weights > 0)
-    x, outcome = x[use], outcome[use]
-    # Weights set proportions; certainty comes from the number of spectra that they leave.
-    weights = weights[use] * _effective_size(weights[use]) / weights[use].sum()
-    n_nodes = int(np.clip(min(outcome.sum(), (~outcome).sum()) // 12, 2, n_nodes))
-    # Quantiles of the rarer outcome are where the curve is determined; the ends cover everything.
-    rare = x[outcome] if outcome.sum() < (~outcome).sum() else x[~outcome]
-    levels = np.linspace(0, 1, n_nodes)
-    inner = np.quantile(rare, levels) if rare.size else np.quantile(x, levels)
-    nodes = np.unique(np.concatenate([np.quantile(x, [0.001, 0.999]), inner]))
-    nodes = nodes[np.concatenate([[True], np.diff(nodes) > 1e-6])]
-    if nodes.size < 2:
-        nodes = np.array([x.min() - 1, x.max() + 1])
-    basis = np.stack([np.interp(x, nodes, row) for row in np.eye(nodes.size)], 1)
-    sign = np.where(outcome, 1.0, -1.0)
-    gaps = np.diff(nodes)
-
-    def loss(parameters):
-        y = parameters[0] + np.concatenate([[0], np.cumsum(parameters[1:] * gaps)])
-        margin = sign * (basis @ y)
-        value = np.sum(weights * np.logaddexp(0, -margin))
-        # Half a success and half a failure at either end: certainty needs evidence.
-        ends = y[[0, -1]]
-        value += 0.5 * np.sum(np.logaddexp(0, ends) + np.logaddexp(0, -ends))
-        pull = -weights * sign * expit(-margin)
-        slope_y = basis.T @ pull
-        slope_y[[0, -1]] += 0.5 * (expit(ends) - expit(-ends))
-        # Neighbouring slopes resemble each other.
-        steps = np.diff(parameters[1:])
-        value += np.sum(steps**2)
-        gradient = np.empty_like(parameters)
-        gradient[0] = slope_y.sum()
-        gradient[1:] = np.cumsum(slope_y[::-1])[::-1][1:] * gaps
-        gradient[1:-1] -= 2 * steps
-        gradient[2:] += 2 * steps
-        return value, gradient
-
-    rate = np.clip(np.average(outcome, weights=weights), 1e-3, 1 - 1e-3)
-    start = np.full(nodes.size, 0.5)
-    start[0] = np.log(rate / (1 - rate)) - 0.5 * 0.5 * np.ptp(nodes)
-    bounds = [(-20, 20)] + [(0.02, 20)] * gaps.size
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 2000})
-    y = found.x[0] + np.concatenate([[0], np.cumsum(found.x[1:] * gaps)])
-    return {"x": nodes.tolist(), "y": y.tolist()}
 
 
 def _fit_confidence(score, right, weight, agree, check):

@@ -15,9 +15,10 @@ import numpy as np
 
 from specz_cnn.config import conf
 from specz_cnn.io.arrays import SpectrumArrays
+from specz_cnn.models.cache import cached_model
 from specz_cnn.models.forks import one_thread_in_forks
 from specz_cnn.models.output import network_output, resolve_device
-from specz_cnn.models.registry import cached_model, same_weights
+from specz_cnn.models.registry import same_weights
 from specz_cnn.redshift.measure import CONVENTIONS, GRID, packaged_measurement, systemic_from
 from specz_cnn.redshift.posterior import IDENTITY, certainty, confidence_of, posterior
 from specz_cnn.redshift.prepare import error_text

@@ -18,7 +18,7 @@ import pytest
 from astropy.io import fits
 
 from specz_cnn import RedshiftFlag, SpectrumArrays, fit_redshifts_cnn, read_spec_lite
-from specz_cnn.io import SpecLiteError, layout, read_arrays, read_arrays_astropy
+from specz_cnn.io import SpecLiteError, opening, read_arrays, read_arrays_astropy
 from specz_cnn.redshift.fitter import Fitter
 from specz_cnn.redshift.prepare import prepare_file
 from specz_cnn.simulate.parametric import example_spectrum
@@ -370,7 +370,7 @@ def test_compressed_headers_that_lead_in_circles(tmp_path, file, keyword):
 
 def test_streams_can_be_read_a_few_times_but_not_for_ever(file):
     with (
-        layout._BoundedReader(io.FileIO(file), file.stat().st_size) as stream,
+        opening._BoundedReader(io.FileIO(file), file.stat().st_size) as stream,
         pytest.raises(ValueError, match="in circles"),
     ):
         for _ in range(5):

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from specz_cnn.models import registry
 from specz_cnn.models.info import ModelInfo, WeightsError
-from specz_cnn.models.registry import load_model, model_info, package_model, save_model
+from specz_cnn.models.packaging import package_model
+from specz_cnn.models.registry import load_model, model_info, save_model
 from specz_cnn.models.rnet_e import RNetE
 
 ARGUMENTS = {
