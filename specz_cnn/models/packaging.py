@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from specz_cnn.io.whole import write_whole
+from specz_cnn.models import registry
 from specz_cnn.models.info import WeightsError
-from specz_cnn.models.registry import WEIGHTS_DIRECTORY, _index, _read_header, load_model
+from specz_cnn.models.registry import _index, _read_header, load_model
 
 if TYPE_CHECKING:
     from specz_cnn.typing import PathLike
@@ -41,7 +42,7 @@ def package_model(path: PathLike, *, name: str | None = None, directory: PathLik
     WeightsError
         If the file cannot be loaded, or its tag is already given to other weights.
     """
-    directory = WEIGHTS_DIRECTORY if directory is None else Path(directory)
+    directory = registry.WEIGHTS_DIRECTORY if directory is None else Path(directory)
     info = load_model(Path(path)).info
     index = copy.deepcopy(_index(directory))
     content = Path(path).read_bytes()
@@ -76,7 +77,7 @@ def retire_model(tag: str, *, directory: PathLike | None = None) -> None:
     WeightsError
         If there are no such weights, or no newer ones have taken their name.
     """
-    directory = WEIGHTS_DIRECTORY if directory is None else Path(directory)
+    directory = registry.WEIGHTS_DIRECTORY if directory is None else Path(directory)
     index = copy.deepcopy(_index(directory))
     entry = index["models"].pop(tag, None)
     if entry is None:

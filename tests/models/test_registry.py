@@ -10,14 +10,13 @@ import pytest
 import torch
 
 from specz_cnn.models import ModelInfo, RNet, RNetE, WeightsError, registry, save_model
+from specz_cnn.models.cache import cached_model
+from specz_cnn.models.packaging import package_model, retire_model
 from specz_cnn.models.registry import (
-    cached_model,
     list_models,
     load_model,
     model_info,
-    package_model,
     resolve_model,
-    retire_model,
     superseded_models,
 )
 

@@ -66,10 +66,9 @@ class _Terminal(io.StringIO):
         return True
 
 
-def test_progress_in_a_log_is_a_line_a_minute(monkeypatch):
+def test_progress_in_a_log_is_a_line_a_minute():
     now = [1000.0]
     log = io.StringIO()
-    monkeypatch.setattr("specz_cnn.progress.tqdm._time", lambda: now[0], raising=False)
     with progress_bar(10_000, show=True, done=1000, stream=log) as bar:
         bar._time = lambda: now[0]
         bar.start_t = bar.last_print_t = now[0]
