@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 # The modules behind the command line, and those whose names a package above offers.
 _INTERNAL = re.compile(
-    r"specz_cnn\.(commands|cli|config|version|example|results|redshift|typing|on_import|__main__)\b"
+    r"specz_cnn\.(commands|cli|config|version|example|results|redshift|typing|on_import|parallel|progress|__main__)\b"
     r"|specz_cnn\.(io|sdss|survey|report|simulate|evaluate|models)\.\w+"
 )
 
