@@ -1,6 +1,6 @@
 """What storing large matrices in 8 bits does to redshifts: weights as they are against the same stored anew.
 
-    python benchmarks/compact.py --data DIRECTORY [--models rnet-pz-1 rnet-1]
+    python benchmarks/compact.py --data DIRECTORY --models FILE [FILE ...]
 
 Models are weights files, or names or tags of packaged ones.  Those whose file has 8-bit matrices already do not change.
 """

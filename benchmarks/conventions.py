@@ -1,6 +1,6 @@
 """Whose redshift is it?  Real BOSS and eBOSS quasars: labels, the pipeline, fits of eigenspectra, and the networks.
 
-    python benchmarks/conventions.py --data DIRECTORY [--models rnet-e-2 rnet-e-1]
+    python benchmarks/conventions.py --data DIRECTORY [--models rnet-e ...]
 
 For pairs of redshifts, in bins of redshift: NMAD and median of the velocity difference (km/s), and the share within 600 km/s.
 The fits are those that label simulated quasars, with all wavelengths and without the Lyman-alpha forest.  One
@@ -36,7 +36,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", required=True, help="with dev_spectra.npz, dev_labels.csv, templates/")
-    parser.add_argument("--models", nargs="+", default=["rnet-e-2", "rnet-e-1"])
+    parser.add_argument("--models", nargs="+", default=["rnet-e"])
     args = parser.parse_args()
     data = Path(args.data)
     spectra = real_spectra(data / "dev_spectra.npz")

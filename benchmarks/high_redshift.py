@@ -1,6 +1,6 @@
 """Redshifts of luminous quasars at 3.5 < z < 6.6 against Mg II, [C II] and CO, and sky fibres.
 
-    python benchmarks/high_redshift.py --data DIRECTORY [--model rnet-e] [--cross-check rnet-pz]
+    python benchmarks/high_redshift.py --data DIRECTORY [--model rnet-e] [--cross-check rnet-pz] [--half validation]
 
 Prints for each sample (XQ-100, XQz5, XQR-30, and six others at z ~ 6), for ``z`` and ``z_sys``: number, median and NMAD of
 the velocity difference, pull, share of the truths inside the 68 % interval, number unflagged, unflagged and off by more
@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from specz_cnn import SpectrumArrays, fit_redshifts_cnn
+from specz_cnn.evaluate import split_half
 from specz_cnn.io.bitmask import bad_pixels
 from specz_cnn.velocity import OUTLIER_VELOCITY, nmad, velocity_difference
 
@@ -60,6 +61,7 @@ def main():
     parser.add_argument("--data", required=True, help="directory with xq_spectra.npz, z6_spectra.npz ...")
     parser.add_argument("--model", default="rnet-e")
     parser.add_argument("--cross-check", default="rnet-pz")
+    parser.add_argument("--half", choices=("calibration", "validation"), help="one half of the objects only")
     args = parser.parse_args()
     models = {"model": args.model, "cross_check": args.cross_check}
     print("sample   column   n  median   NMAD  pull  68 % free bad  slope")
@@ -68,8 +70,9 @@ def main():
         table = fit_redshifts_cnn(rows, **models)
         sample = data.get("sample", np.full(len(rows), "z ~ 6"))
         blueshift = data.get("civ_blueshift", np.full(len(rows), np.nan))
+        wanted = np.ones(len(rows), bool) if args.half is None else split_half(data["name"]) == args.half
         for name in np.unique(sample):
-            chosen = sample == name
+            chosen = (sample == name) & wanted
             report(name, table[chosen], data["z_systemic"][chosen], blueshift[chosen])
     rows, _ = spectra(Path(args.data) / "sky_fibres.npz")
     free = (np.asarray(fit_redshifts_cnn(rows, **models)["flags"]) == 0).sum()
