@@ -186,6 +186,7 @@ class Measurement:
         high ionisation, has nothing to say of the systemic redshift.  ``outliers``: share of pixels off by more than 5 sigma that is too many.
     frames : dict
         ``offset`` of systemic redshifts from those of the pipeline and their ``scatter``, functions of redshift in km/s.
+        ``doubt``: by how much the pipeline's frame itself is uncertain, at redshifts where no labels say where it lies.
     factor : dict or float, optional
         By which half widths of p(u) are multiplied to hold 68 %, a function of redshift.
     tag : str, optional
@@ -236,6 +237,9 @@ class Measurement:
             flux[rows], ivar[rows], u, own.pdf[rows], own.step, convention=convention, frame=frame
         )
         core, p = peak_probability(found, self.model)
+        doubt = at_redshift(self.frames.get("doubt", 0.0), found.z) / SPEED_OF_LIGHT
+        if (unsure := doubt > 0).any():
+            p[unsure] = _normalised(_convolved(p[unsure], doubt[unsure]))
         fitted = interval_of(p, found.centre).stretched(at_redshift(self.factor, found.z))
         chi2, outliers, trough = self.judge(flux[main], ivar[main], fitted.middle[:k])
         # Of a runner-up nobody asks how well it is described.

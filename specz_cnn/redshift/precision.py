@@ -23,7 +23,7 @@ from specz_cnn.velocity import ONE_SIGMA, RIGHT, SPEED_OF_LIGHT, nmad, weighted_
 __all__ = ["calibrate_measurement"]
 
 _FLOOR_Z = 0.9, 1.1, 1.8, 2.2
-_CLASSES = 0.0, 0.5, 1.0, 1.8, 8.0  # in redshift
+_CLASSES = 0.0, 0.5, 1.0, 1.8, 2.7, 8.0  # in redshift
 _MANY = 20  # number of labels that moves a factor half of the way
 _LEAST_DENSITY = 0.02  # of a label within its peak, per 100 km/s: a few are off for reasons of their own
 _RARE = 0.98  # of quasars have fewer outliers

@@ -239,6 +239,19 @@ def test_network_in_the_systemic_frame_stays_there_without_a_fit():
     assert C * (np.log(6.5) - found.own.pdf[0] @ u) == pytest.approx(500, abs=20)
 
 
+def test_where_no_label_says_where_the_frame_lies_errors_are_wide():
+    z = np.array([1.0, 4.0])
+    flux, ivar = made_up_spectra(z)
+    frames = FRAMES | {"doubt": {"z": [2.0, 3.0], "value": [0.0, 500.0]}}
+    sure, unsure = (measurement(frames=f)(network(z), flux, ivar).own for f in (FRAMES, frames))
+    assert unsure.z_err[0] == sure.z_err[0]
+    assert C * unsure.z_err[1] / 5 == pytest.approx(500, rel=0.15) and C * sure.z_err[1] / 5 < 200
+    # p(z) says the same as the error.
+    u = (np.arange(unsure.pdf.shape[1]) + 0.5) * NATIVE
+    spread = np.sqrt(unsure.pdf[1] @ u**2 - (unsure.pdf[1] @ u) ** 2)
+    assert C * spread == pytest.approx(500, rel=0.15)
+
+
 def test_catalogues_do_not_see_the_forest():
     z = np.array([2.5])
     flux, ivar = made_up_spectra(z)
