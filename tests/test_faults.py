@@ -299,7 +299,7 @@ class TestOutput:
         assert not any(output.iterdir())
 
     @pytest.mark.parametrize(
-        ("output", "message"), [("none/z.ecsv", "no such directory"), ("z.txt", "written as")]
+        ("output", "message"), [("none/z.ecsv", "no such directory"), ("z.txt", "unknown kind of table")]
     )
     def test_outputs_that_can_be_refused_before_the_work(
         self, tmp_path, monkeypatch, capsys, output, message

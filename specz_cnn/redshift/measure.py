@@ -311,6 +311,9 @@ class Measurement:
             with torch.inference_mode():
                 chi2[part] = self.measuring.scan(*data, 2 * _REACH + 1, GRID).cpu().numpy()
         freedom = (ivar > 0).sum(1) - self.measuring.n_parameters
+        # Damaged pixels may be beyond single precision: such a fit knows nothing, and the network's answer stays.
+        lost = ~np.isfinite(chi2).all(1)
+        chi2[lost], freedom[lost] = 0.0, -self.measuring.n_parameters
         found = Likelihood(chi2, freedom, centre, np.empty((len(z), 0)))
         if frame == "systemic":
             offset, scatter = self._between_frames(z)

@@ -200,6 +200,16 @@ def test_where_the_network_stays():
     np.testing.assert_allclose(found.own.pdf.sum(1), 1)
 
 
+def test_pixels_beyond_single_precision_are_left_to_the_network():
+    z = np.array([1.0, 1.5])
+    flux, ivar = made_up_spectra(z)
+    flux[0, 300], ivar[0, 300] = 1e25, 1.0
+    own = network(z + 0.001)
+    found = measurement()(own, flux, ivar)
+    assert found.by_fit.tolist() == [False, True]
+    assert found.own.z[0] == pytest.approx(own.z[0], rel=1e-12) and np.isfinite(found.own.pdf).all()
+
+
 def test_rows_without_an_answer():
     z = np.array([1.0, 1.5])
     flux, ivar = made_up_spectra(z)
