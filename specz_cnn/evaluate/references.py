@@ -17,6 +17,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from specz_cnn.evaluate.split import groups_from_positions, split_half
 from specz_cnn.io.names import parse_file_name
 from specz_cnn.io.tables import open_table, read_table
+from specz_cnn.sdss.quasar_catalogue import MAX_FIBER, known_redshifts, rows_by_name, spectrum_keys
 from specz_cnn.velocity import velocity_difference
 
 if TYPE_CHECKING:
@@ -63,17 +64,12 @@ _BAL_PERSON = 30
 # Probability of broad absorption above which a DR16Q quasar is taken for one (Lyke et al. 2020).
 _BAL_PROB = 0.75
 
-# DR16Q writes -1 for a missing redshift; stars reach down to -0.002.
-_MISSING_BELOW = -0.5
-
 # A visual redshift with a lower Z_CONF is a guess.
 _GOOD_Z_CONF = 2
 
 # An estimate this close to the reference, in km/s, is the reference (rounded to six digits).
 _IDENTICAL = 1.0
 
-# Catalogue numbers of SDSS-V are larger: they name no fibre.
-_MAX_FIBER = 100_000
 
 # Names that tables use for one thing; the first one there counts.
 _ALIASES = {
@@ -116,8 +112,7 @@ class _Columns:
         return np.ma.filled(column.astype(float), np.nan)
 
     def redshifts(self, name):
-        z = self.floats(name)
-        return np.where(z > _MISSING_BELOW, z, np.nan)
+        return known_redshifts(self.floats(name))
 
     def integers(self, name, missing):
         values = self.floats(name)
@@ -249,7 +244,7 @@ def _identity(columns):
     plate, mjd, fiber = (columns.integers(key, -1) for key in ("plate", "mjd", "fiber"))
     for row in np.flatnonzero((plate < 0) | (mjd < 0) | (fiber < 0)):
         numbers = parse_file_name(name[row])
-        if numbers and numbers[2] < _MAX_FIBER:
+        if numbers and numbers[2] < MAX_FIBER:
             plate[row], mjd[row], fiber[row] = numbers
     return {"file": name, "plate": plate, "mjd": mjd, "fiber": fiber}
 
@@ -338,10 +333,8 @@ def match_results(results: Any, labels: Table) -> Table:
 def _partners(identity, labels):
     """For each result the row of its label, or -1."""
     order = _best_first(labels)
-    wanted, offered = _keys(identity), _keys(labels)[order]
-    keys, first = np.unique(offered, return_index=True)
-    position = np.minimum(np.searchsorted(keys, wanted), keys.size - 1)
-    partner = np.where((wanted >= 0) & (keys[position] == wanted), order[first[position]], -1)
+    found = rows_by_name(_keys(labels)[order], _keys(identity))
+    partner = np.where(found >= 0, order[found], -1)
     by_name = {name: row for name, row in zip(labels["file"][order][::-1], order[::-1], strict=True) if name}
     for row in np.flatnonzero(partner < 0):
         partner[row] = by_name.get(identity["file"][row], -1)
@@ -362,7 +355,4 @@ def _best_first(labels):
 
 
 def _keys(identity):
-    """One integer for plate, mjd and fiber; negative where one of them is unknown."""
-    plate, mjd, fiber = (np.asarray(identity[name], dtype=np.int64) for name in ("plate", "mjd", "fiber"))
-    unknown = (plate < 0) | (mjd < 0) | (fiber < 0)
-    return np.where(unknown, -1, (plate * 1_000_000 + mjd) * _MAX_FIBER + fiber)
+    return spectrum_keys(*(identity[name] for name in ("plate", "mjd", "fiber")))

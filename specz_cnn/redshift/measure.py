@@ -21,42 +21,42 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.interpolate import CubicSpline
 from scipy.ndimage import uniform_filter1d
 
-from specz_cnn.io.grid import LATTICE_STEP, ModelGrid
+from specz_cnn.io.grid import ModelGrid
 from specz_cnn.models.eigenspectra import SHIFT, Eigenspectra, read_eigenspectra
-from specz_cnn.results.distribution import quantile
+from specz_cnn.redshift.cells import (
+    BINS_PER_SHIFT,
+    NATIVE,
+    REACH,
+    TINY,
+    Interval,
+    Likelihood,
+    at_redshift,
+    convolved,
+    in_native_bins,
+    interval_of,
+    log_density,
+    normalised,
+    peak_probability,
+    replace_peak,
+)
 from specz_cnn.velocity import SPEED_OF_LIGHT
 
 __all__ = [
     "CONVENTIONS",
     "GRID",
-    "NATIVE",
-    "Interval",
-    "Likelihood",
     "Measured",
     "Measurement",
-    "at_redshift",
-    "interval_of",
-    "label_density",
     "packaged_measurement",
-    "peak_probability",
     "systemic_from",
 ]
 
-#: Width of the bins of a measured p(z) in ln(1 + z): a native pixel of SDSS, 69 km/s.
-NATIVE = LATTICE_STEP * float(np.log(10.0))
 #: Which redshift ``z`` is: that of SDSS's pipeline, from all wavelengths, or of its quasar catalogues, without the forest.
 CONVENTIONS = ("pipeline", "catalogue")
 #: The grid that spectra are fitted on.
 GRID = ModelGrid()
 
-_REACH = 22  # shifts to either side: 3037 km/s
-_FINE = 8  # cells of p(u) in a shift: 17 km/s
-_CELLS = 2 * _REACH * _FINE
-_BINS_PER_SHIFT = round(SHIFT / NATIVE)
-_CELL = SHIFT / _FINE
 _ROWS = 16  # scanned at a time, so that arrays stay in the processor's cache
 _LYMAN_ALPHA = 1215.67  # Angstrom; blueward of it lies what no model can foresee
 _FOREST_END = 1260.0  # Angstrom: redward wing of Lyman alpha
@@ -65,81 +65,6 @@ _TROUGHS = 1400.0, 1535.0  # Angstrom: where the C IV of a wind absorbs
 _TROUGH_PIXELS = 7  # 2000 km/s
 _OFF = 5.0  # sigma of an outlier, as in SDSS
 _MODEL_ERROR = 0.1  # of the fit, relative: what no quasar spectrum of high S/N can be blamed for
-_TINY = 1e-12
-_LEVELS = 0.15865525393145707, 0.5, 0.8413447460685429
-
-
-@dataclass(frozen=True)
-class Likelihood:
-    """What a fit says about peaks, before it is turned into probabilities.
-
-    Parameters
-    ----------
-    chi2 : `~numpy.ndarray`, shape (n, n_shifts)
-    freedom : `~numpy.ndarray`, shape (n,)
-        Degrees of freedom.
-    centre : `~numpy.ndarray` of int, shape (n,)
-        The shift in the middle.
-    prior : `~numpy.ndarray`, shape (n, n_cells)
-        ln p(u) of the network in the cells, in the frame of the fit.
-    """
-
-    chi2: np.ndarray
-    freedom: np.ndarray
-    centre: np.ndarray
-    prior: np.ndarray
-
-    @property
-    def z(self):
-        """Redshift in the middle, shape (n,)."""
-        return np.expm1(self.centre * SHIFT)
-
-    @property
-    def places(self):
-        """ln(1 + z) in the middle of the cells, shape (n, n_cells)."""
-        return SHIFT * (self.centre[:, None] - _REACH + (np.arange(_CELLS) + 0.5) / _FINE)
-
-    def rows(self, rows):
-        """Some of the peaks."""
-        return Likelihood(self.chi2[rows], self.freedom[rows], self.centre[rows], self.prior[rows])
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Medians and central 68 % in ln(1 + z), each of shape (n,)."""
-
-    low: np.ndarray
-    middle: np.ndarray
-    high: np.ndarray
-
-    def stretched(self, factor):
-        """With half widths multiplied."""
-        middle = self.middle
-        return Interval(middle - factor * (middle - self.low), middle, middle + factor * (self.high - middle))
-
-    def moved(self, offset, scatter):
-        """In a frame that lies ``offset`` away, give or take ``scatter``."""
-        middle = self.middle + offset
-        low, high = np.hypot(self.middle - self.low, scatter), np.hypot(self.high - self.middle, scatter)
-        return Interval(middle - low, middle, middle + high)
-
-    def where(self, use, other):
-        """This one where ``use``, else the other."""
-        return Interval(*(np.where(use, a, b) for a, b in zip(self._parts, other._parts, strict=True)))
-
-    @property
-    def _parts(self):
-        return self.low, self.middle, self.high
-
-    def columns(self, rows, n):
-        """``z, z_err, z_lo, z_hi`` of ``n`` rows, NaN in those that are none of ``rows``."""
-        z = np.expm1(self.middle)
-        error = (1 + z) * 0.5 * (self.high - self.low)
-        columns = []
-        for values in (z, error, np.expm1(self.low), np.expm1(self.high)):
-            columns.append(np.full(n, np.nan))
-            columns[-1][rows] = values
-        return columns
 
 
 @dataclass(frozen=True)
@@ -239,7 +164,7 @@ class Measurement:
         core, p = peak_probability(found, self.model)
         doubt = at_redshift(self.frames.get("doubt", 0.0), found.z) / SPEED_OF_LIGHT
         if (unsure := doubt > 0).any():
-            p[unsure] = _normalised(_convolved(p[unsure], doubt[unsure]))
+            p[unsure] = normalised(convolved(p[unsure], doubt[unsure]))
         fitted = interval_of(p, found.centre).stretched(at_redshift(self.factor, found.z))
         chi2, outliers, trough = self.judge(flux[main], ivar[main], fitted.middle[:k])
         # Of a runner-up nobody asks how well it is described.
@@ -261,9 +186,9 @@ class Measurement:
         if with_pdf:
             moved = offset if frame == "systemic" else np.zeros_like(offset)
             step, pdf = NATIVE, np.full((n, round(own.pdf.shape[1] * own.step / NATIVE)), np.nan)
-            pdf[main] = _in_native_bins(own.pdf[main], own.step, moved)
+            pdf[main] = in_native_bins(own.pdf[main], own.step, moved)
             for row, values, centre in zip(rows[by_fit], p[by_fit], found.centre[by_fit], strict=True):
-                _replace_peak(pdf[row], values, _BINS_PER_SHIFT * (centre - _REACH))
+                replace_peak(pdf[row], values, BINS_PER_SHIFT * (centre - REACH))
         z_second = own.z_second.copy()
         z_second[second] = np.where(by_fit[k:], np.expm1(fitted.middle[k:]), z_second[second])
         names = ("z", "z_err", "z_lo", "z_hi")
@@ -305,11 +230,11 @@ class Measurement:
         if convention == "catalogue":
             rest = GRID.wavelength / (1 + z[:, None])
             ivar = np.where((rest > _FOREST_END) | (z[:, None] < _FOREST_SEEN), ivar, 0).astype(np.float32)
-        chi2 = np.empty((len(z), 2 * _REACH + 1))
+        chi2 = np.empty((len(z), 2 * REACH + 1))
         for part in _parts(len(z)):
-            data = self._tensors(flux[part], ivar[part], centre[part] - _REACH)
+            data = self._tensors(flux[part], ivar[part], centre[part] - REACH)
             with torch.inference_mode():
-                chi2[part] = self.measuring.scan(*data, 2 * _REACH + 1, GRID).cpu().numpy()
+                chi2[part] = self.measuring.scan(*data, 2 * REACH + 1, GRID).cpu().numpy()
         freedom = (ivar > 0).sum(1) - self.measuring.n_parameters
         # Damaged pixels may be beyond single precision: such a fit knows nothing, and the network's answer stays.
         lost = ~np.isfinite(chi2).all(1)
@@ -317,10 +242,10 @@ class Measurement:
         found = Likelihood(chi2, freedom, centre, np.empty((len(z), 0)))
         if frame == "systemic":
             offset, scatter = self._between_frames(z)
-            prior = _convolved(np.exp(_log_density(pdf, step, found.places + offset[:, None])), scatter)
-            prior = np.log(np.maximum(prior, _TINY))
+            prior = convolved(np.exp(log_density(pdf, step, found.places + offset[:, None])), scatter)
+            prior = np.log(np.maximum(prior, TINY))
         else:
-            prior = _log_density(pdf, step, found.places)
+            prior = log_density(pdf, step, found.places)
         return replace(found, prior=prior)
 
     def judge(self, flux, ivar, u):
@@ -392,72 +317,9 @@ class Measurement:
     def _systemic(self, core, found, pdf, step):
         """p(u) of the systemic redshift, of a network in its frame and the fit, which is given in the pipeline's."""
         offset, scatter = self._between_frames(found.z)
-        fitted = np.log(np.maximum(_convolved(core, scatter, offset), _TINY))
-        log_p = fitted + _log_density(pdf, step, found.places)
-        return _normalised(np.exp(log_p - log_p.max(1, keepdims=True)))
-
-
-def interval_of(p, centre):
-    """Medians and central 68 % of probabilities in cells about shifts: an `Interval`."""
-    return Interval(*(SHIFT * (centre - _REACH) + q for q in quantile(p, _LEVELS, _CELL, smooth=False)))
-
-
-def label_density(likelihood, model, u):
-    """Probability density of labels under a model, per 100 km/s.
-
-    Parameters
-    ----------
-    likelihood : Likelihood
-    model : dict
-        Of `peak_probability`.
-    u : `~numpy.ndarray`, shape (n,)
-        ln(1 + z) of the labels.
-
-    Returns
-    -------
-    `~numpy.ndarray`, shape (n,)
-        Zero for labels that lie outside.
-    """
-    _, p = peak_probability(likelihood, model)
-    cell = np.floor((u - SHIFT * (likelihood.centre - _REACH)) / _CELL).astype(np.int64)
-    inside = (cell >= 0) & (cell < _CELLS)
-    density = p[np.arange(len(p)), np.clip(cell, 0, _CELLS - 1)] * (100 / (_CELL * SPEED_OF_LIGHT))
-    return np.where(inside, density, 0.0)
-
-
-def peak_probability(likelihood, model):
-    """p(u) of peaks in cells of 17 km/s, from chi2 and the network's p(z).
-
-    Parameters
-    ----------
-    likelihood : Likelihood
-    model : dict
-        ``alpha``, ``temperature``, ``floor`` (km/s), ``share``, ``wing`` (km/s): numbers or functions of redshift.
-
-    Returns
-    -------
-    core, p : `~numpy.ndarray`, shape (n, n_cells)
-        Without and with the network; rows sum to one.
-    """
-    alpha, temperature, floor, share, wing = (
-        at_redshift(model[name], likelihood.z)[:, None]
-        for name in ("alpha", "temperature", "floor", "share", "wing")
-    )
-    fine = likelihood.chi2 @ _spline()
-    least = fine.min(1, keepdims=True)
-    temperature = temperature * np.maximum(least / np.maximum(likelihood.freedom, 1)[:, None], 1)
-    p = _normalised(np.exp(-0.5 * (fine - least) / temperature))
-    floor, wing = floor[:, 0] / SPEED_OF_LIGHT, wing[:, 0] / SPEED_OF_LIGHT
-    core = _normalised((1 - share) * _convolved(p, floor) + share * _convolved(p, wing))
-    log_p = np.log(np.maximum(core, _TINY)) + alpha * likelihood.prior
-    return core, _normalised(np.exp(log_p - log_p.max(1, keepdims=True)))
-
-
-def at_redshift(nodes, z):
-    """A function of redshift, linear between nodes ``{"z": [...], "value": [...]}``; or a constant."""
-    if isinstance(nodes, dict):
-        return np.interp(z, nodes["z"], nodes["value"])
-    return np.full(np.shape(z), float(nodes))
+        fitted = np.log(np.maximum(convolved(core, scatter, offset), TINY))
+        log_p = fitted + log_density(pdf, step, found.places)
+        return normalised(np.exp(log_p - log_p.max(1, keepdims=True)))
 
 
 def systemic_from(own, frames=None):
@@ -495,59 +357,6 @@ def packaged_measurement(device="cpu"):
 
 def _parts(n):
     return [slice(first, first + _ROWS) for first in range(0, n, _ROWS)]
-
-
-def _normalised(p):
-    return p / p.sum(1, keepdims=True)
-
-
-@cache
-def _spline():
-    """Matrix that takes chi2 at the shifts to the middles of the cells."""
-    spline = CubicSpline(np.arange(2 * _REACH + 1), np.eye(2 * _REACH + 1), axis=0)
-    return np.ascontiguousarray(spline((np.arange(_CELLS) + 0.5) / _FINE).T)
-
-
-def _convolved(p, sigma, offset=0.0):
-    """Rows of cells convolved with Gaussians of a width and an offset, in ln(1 + z), that differ from row to row."""
-    size = 2 * p.shape[1]
-    frequency = 2 * np.pi * np.fft.rfftfreq(size) / _CELL
-    sigma, offset = np.reshape(sigma, (-1, 1)), np.reshape(offset, (-1, 1))
-    kernel = np.exp(-0.5 * (frequency * sigma) ** 2 - 1j * frequency * offset)
-    return np.maximum(np.fft.irfft(np.fft.rfft(p, size, axis=1) * kernel, size, axis=1)[:, : p.shape[1]], 0)
-
-
-def _log_density(pdf, step, u):
-    """ln p at places of shape (n, m), linear between the middles of bins."""
-    place = np.clip(u / step - 0.5, 0, pdf.shape[1] - 1.000001)
-    left = place.astype(np.int64)
-    share = place - left
-    rows = np.arange(len(pdf))[:, None]
-    low, high = np.log(np.maximum(pdf[rows, left], _TINY)), np.log(np.maximum(pdf[rows, left + 1], _TINY))
-    return np.where(u < 0, np.log(_TINY), (1 - share) * low + share * high)
-
-
-def _in_native_bins(pdf, step, offset):
-    """Probabilities in bins of `NATIVE`, each row moved by ``offset`` to the blue."""
-    n_bins = round(pdf.shape[1] * step / NATIVE)
-    parts = round(step / NATIVE)
-    if abs(step / NATIVE - parts) < 1e-9 and not np.any(offset):
-        return np.repeat(pdf / parts, parts, axis=1)
-    edges, fine = step * np.arange(pdf.shape[1] + 1), NATIVE * np.arange(n_bins + 1)
-    out = np.empty((len(pdf), n_bins))
-    for row, values, by in zip(out, pdf, offset, strict=True):
-        below = np.interp(fine + by, edges, np.concatenate([[0], np.cumsum(values)]))
-        below[0], below[-1] = 0.0, below[-1] + (values.sum() - below[-1])
-        row[:] = np.diff(below)
-    return out
-
-
-def _replace_peak(pdf, cells, lowest):
-    """Put a peak, given in cells, in place of what stands there; its sum stays."""
-    bins = cells.reshape(-1, _FINE // _BINS_PER_SHIFT).sum(1)
-    first, last = max(lowest, 0), min(lowest + len(bins), len(pdf))
-    bins = bins[first - lowest : last - lowest]
-    pdf[first:last] = bins * (pdf[first:last].sum() / bins.sum())
 
 
 def _trough(flux, ivar, model, u):

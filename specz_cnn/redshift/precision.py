@@ -2,7 +2,7 @@
 
 Step by step:
 
-1. `~specz_cnn.redshift.measure.peak_probability`: its parameters maximise the likelihood of the labels, with weak priors;
+1. `~specz_cnn.redshift.cells.peak_probability`: its parameters maximise the likelihood of the labels, with weak priors;
 2. the factor that makes intervals hold 68 % of the labels, in classes of redshift;
 3. the share of outliers that is exceeded by one quasar in fifty, though never less than a tenth: spectra of higher S/N than
    those that it is learned from show what eigenspectra lack.
@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from specz_cnn.redshift.measure import interval_of, label_density, peak_probability
+from specz_cnn.redshift.cells import interval_of, label_density, peak_probability
 from specz_cnn.velocity import ONE_SIGMA, RIGHT, SPEED_OF_LIGHT, nmad, weighted_quantile
 
 __all__ = ["calibrate_measurement"]

@@ -10,6 +10,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import QTable
 
 from specz_cnn.io.tables import open_table
+from specz_cnn.sdss.quasar_catalogue import known_redshifts, rows_by_name, spectrum_keys
 
 if TYPE_CHECKING:
     from typing import Any
@@ -35,9 +36,6 @@ _OTHERS = {
     "BAL_PROB": "bal_prob",
 }
 _NAME = ("PLATE", "MJD", "FIBERID")
-
-# The catalogue writes -1 for a missing redshift; real ones, of stars, are just below zero.
-_MISSING_BELOW = -0.5
 
 _UNKNOWN_POSITION = -1
 
@@ -88,7 +86,8 @@ def crossmatch_dr16q(
         raise ValueError("the results have no columns to match by: plate, mjd and fiber, or ra and dec")
     how = np.full(len(joined), "", dtype="U8")
     if by_id:
-        rows = _match_names(joined, columns)
+        keys = spectrum_keys(*(columns[name] for name in _NAME))
+        rows = rows_by_name(keys, spectrum_keys(joined["plate"], joined["mjd"], joined["fiber"]))
         how[rows >= 0] = "id"
     if by_position:
         rest = np.flatnonzero(rows < 0)
@@ -109,26 +108,6 @@ def _read(catalogue):
     if missing:
         raise ValueError(f"{catalogue} is no DR16Q catalogue: it has no column {', '.join(missing)}")
     return {name: np.asarray(table[names[name]]) for name in wanted if name in names}
-
-
-def _pack(plate, mjd, fiber):
-    """One number for each name; the parts have at most 15, 17 and 13 bits."""
-    plate, mjd, fiber = (
-        np.ma.filled(np.ma.asarray(part), -1).astype(np.int64) for part in (plate, mjd, fiber)
-    )
-    packed = plate << 32 | mjd << 14 | fiber
-    return np.where((plate > 0) & (mjd > 0) & (fiber > 0), packed, -1)
-
-
-def _match_names(results, columns):
-    """Row of the catalogue with the same plate, MJD and fibre, -1 for none."""
-    keys = _pack(*(columns[name] for name in _NAME))
-    wanted = _pack(results["plate"], results["mjd"], results["fiber"])
-    order = np.argsort(keys, kind="stable")
-    if not len(order):
-        return np.full(len(wanted), -1)
-    place = np.minimum(np.searchsorted(keys, wanted, sorter=order), len(order) - 1)
-    return np.where((keys[order[place]] == wanted) & (wanted >= 0), order[place], -1)
 
 
 def _match_positions(results, columns, radius):
@@ -163,5 +142,5 @@ def _add_columns(joined, columns, rows):
         column = np.full(len(rows), -1) if integer else np.full(len(rows), np.nan)
         column[found] = values[rows[found]]
         if name in _REDSHIFTS:
-            column = np.where(column < _MISSING_BELOW, np.nan, column)
+            column = known_redshifts(column)
         joined[f"{ours}_dr16q" if ours in joined.colnames else ours] = column

@@ -17,14 +17,8 @@ from specz_cnn.models.eigenspectra import (
     read_eigenspectra,
     write_eigenspectra,
 )
-from specz_cnn.redshift.measure import (
-    GRID,
-    NATIVE,
-    Measurement,
-    at_redshift,
-    packaged_measurement,
-    systemic_from,
-)
+from specz_cnn.redshift.cells import NATIVE, at_redshift
+from specz_cnn.redshift.measure import GRID, Measurement, packaged_measurement, systemic_from
 from specz_cnn.redshift.posterior import Posterior
 from specz_cnn.redshift.precision import calibrate_measurement
 
