@@ -103,6 +103,12 @@ def test_no_file(tmp_path):
         read_table(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv", "t.ecsv", "t.fits", "t.vot", "t.json", "t.jsonl"])
+def test_text_with_a_nul_is_not_cut(tmp_path, name):
+    write_table(QTable({"class_pipe": np.array(["\0a", "b\0c", "d"])}), tmp_path / name)
+    assert read_table(tmp_path / name)["class_pipe"].tolist() == ["\0a", "b\0c", "d"]
+
+
 def test_names():
     assert table_format("a/Z.CSV.GZ") == "csv" and table_format("z.fit") == "fits"
     assert is_table("z.json.gz") and not is_table("z") and not is_table("csv") and not is_table("spec.txt")

@@ -84,7 +84,9 @@ def write_parquet(table, stream):
     arrays = []
     for column in table.itercols():
         values, missing = np.asarray(column), np.ma.getmaskarray(column)
-        if values.ndim > 1:
+        # From an array of text pyarrow takes what comes before the first NUL.
+        cut = values.dtype.kind == "U" and any("\0" in text for text in values.ravel().tolist())
+        if values.ndim > 1 or cut:
             arrays.append(pyarrow.array(values.tolist()))
         else:
             arrays.append(pyarrow.array(values, mask=missing if missing.any() else None))
