@@ -535,4 +535,6 @@ def test_p_z_of_a_real_page_peaks_at_its_redshift(driver, tmp_path):
     open_page(driver, page)
     first = driver.find_element("css selector", "#solutions button").text
     assert float(first.split()[1]) == pytest.approx(Table.read(table)["z"][0], abs=0.02)
+    shares = [button.text.split()[2] for button in driver.find_elements("css selector", "#solutions button")]
+    assert 0.9 < sum(float(share) for share in shares) <= 1.001
     assert driver.execute_script("return inspection.page.spectra[0].sdss") == 1

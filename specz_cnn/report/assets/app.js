@@ -271,6 +271,8 @@ function solutions(count = 5) {
   if (!pdf) return [];
   const { first, step } = page.pdf, reach = Math.round(3000 / SPEED_OF_LIGHT / step);
   const left = Float64Array.from(pdf, (value) => (value > -6 ? 10 ** value : 0));
+  // Stored logarithms are rounded: what they add up to is not quite one.
+  const total = left.reduce((sum, value) => sum + value, 0);
   const found = [];
   while (found.length < count) {
     let top = 0;
@@ -281,7 +283,7 @@ function solutions(count = 5) {
       if (Math.abs(k - top) <= reach) share += left[k];
       left[k] = 0;
     }
-    found.push({ value: Math.expm1(first + step * top), share });
+    found.push({ value: Math.expm1(first + step * top), share: share / total });
   }
   return found;
 }
