@@ -129,7 +129,9 @@ class Eigenspectra:
             In the order of the shifts.
         """
         stride = grid.factor // SAMPLE
-        if flux.is_cuda or not few(n_shifts, stride):
+        # The small matrices are written where they are wanted, which gradients do not follow.
+        learning = torch.is_grad_enabled() and (self.values.requires_grad or flux.requires_grad)
+        if flux.is_cuda or learning or not few(n_shifts, stride):
             transforms = Transforms.of(self.window(lowest, n_shifts, grid))
             return chi2_of(flux, ivar, transforms, self.prior, n_shifts, stride)
         data = _Data.of(flux, ivar)

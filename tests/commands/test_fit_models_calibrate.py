@@ -105,7 +105,9 @@ def test_fit_shows_flags_and_failures(spectra, options, capsys):
     ],
 )
 def test_paths_that_do_not_exist(words, message, capsys, monkeypatch):
-    monkeypatch.setattr(registry, "cached_model", None)  # found out before any network is loaded
+    monkeypatch.setattr(
+        "specz_cnn.redshift.fitter.cached_model", None
+    )  # found out before any network is loaded
     assert main(words) == 2
     assert capsys.readouterr().err == f"specz-cnn {words[0]}: error: {message}\n"
 
@@ -275,7 +277,7 @@ def test_calibrate(weights, shards, packaged, tmp_path, capsys):
     assert load_model("first").info.tag == "first-2"
 
 
-@pytest.mark.parametrize("data", ["nowhere", "{}:x", "{}:1:2:3", "{}:-1"])
+@pytest.mark.parametrize("data", ["nowhere", "{}:x", "{}:1:2:3:4", "{}:-1"])
 def test_calibrate_with_wrong_usage(data, weights, shards, tmp_path, capsys):
     assert main(["calibrate", weights[0], data.format(shards), "-o", str(tmp_path / "c.safetensors")]) == 2
     assert "error" in capsys.readouterr().err

@@ -13,9 +13,9 @@ PATH = specz_cnn.example_path()
 @pytest.fixture
 def no_network_loaded(monkeypatch):
     """Networks are loaded anew, as they are by the first fit of a process."""
-    from specz_cnn.models import registry
+    from specz_cnn.models import cache
 
-    monkeypatch.setattr(registry, "_cache", {})
+    monkeypatch.setattr(cache, "_cache", {})
 
 
 @pytest.fixture
