@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.table import QTable, Table
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from specz_cnn import conf
 from specz_cnn.sdss import SpecID, as_specids, decode_specobjid, encode_specobjid, spec_lite_url
+from specz_cnn.sdss.archive import PUBLISHED
 
 TALK = 4037498043582664704
 
@@ -34,7 +35,10 @@ def test_the_first_row_of_the_talk():
 
 @settings(max_examples=1000)
 @given(spec_ids)
+@example(SpecID(16110, 50000, 70, "v5_4_70"))
 def test_specobjid_round_trip(spec_id):
+    # One of an unpublished reduction that ends in four zeros is taken for a rounded one of a published reduction, and refused.
+    assume(spec_id.specobjid % 10_000 or spec_id.run2d in PUBLISHED)
     assert SpecID.from_specobjid(spec_id.specobjid) == spec_id
     assert SpecID.parse(spec_id.lite_url) == spec_id
     assert SpecID.parse(str(spec_id.specobjid)) == spec_id
