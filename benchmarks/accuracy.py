@@ -56,6 +56,20 @@ def fit_real(spectra, model, measure=True):
     return specz_cnn.fit_redshifts_cnn(spectra, model=model, measure=measure), pdf, z_grid
 
 
+def report_covered(results, path):
+    """Print how many quasars of both halves are right, of those with half of the wavelength range or more."""
+    with np.load(path) as file:
+        label, group, good = file["z"], file["group"], (file["cls"] == "QSO") & (file["trust"] >= 2)
+    use = good & (np.asarray(results["coverage"]) > 0.5)
+    _, inverse, count = np.unique(group[use], return_inverse=True, return_counts=True)
+    dv = np.abs(velocity_difference(np.asarray(results["z"])[use], label[use]))
+    shares = [np.average(dv < limit, weights=1 / count[inverse]) for limit in (600, 3000, 6000)]
+    print(
+        f"--- both halves, half of the range covered: {use.sum()} spectra of {len(count)} objects, within 600, 3000, 6000 km/s "
+        f"{' '.join(f'{share:.1%}' for share in shares)}; beyond 6000: {(dv >= 6000).sum()} spectra"
+    )
+
+
 def fit_simulated(simulator, n, model, cross_check, measure=True):
     """Fit simulated spectra batch by batch: the columns of the results, and the truth."""
     fitter = Fitter(model, cross_check, measure=measure)
@@ -173,6 +187,7 @@ def main():
             print(judged.report())
             if args.output:
                 judged.write(Path(args.output) / f"{model}-{(survey or 'all').split('/')[0].lower()}")
+        report_covered(results, data / "dev_spectra.npz")
         if args.output:
             results.write(Path(args.output) / f"{model}.ecsv", overwrite=True)
     if not args.n:

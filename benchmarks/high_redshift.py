@@ -18,22 +18,19 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from labelled_shards import read
 
 from specz_cnn import SpectrumArrays, fit_redshifts_cnn
 from specz_cnn.evaluate import split_half
-from specz_cnn.io.bitmask import bad_pixels
 from specz_cnn.velocity import OUTLIER_VELOCITY, nmad, velocity_difference
 
 
 def spectra(path):
     """The rows of a file of spectra on one lattice, and everything else in the file."""
-    with np.load(path) as file:
-        data = {name: file[name] for name in file}
-    ivar = data["ivar"]
-    if "and_mask" in data:
-        ivar = np.where(bad_pixels(data["flux"], ivar, data["and_mask"]), 0, ivar)
-    loglam = float(data["loglam0"]) + float(data["dloglam"]) * np.arange(ivar.shape[1])
-    return [SpectrumArrays(loglam, *row) for row in zip(data["flux"], ivar, strict=True)], data
+    data = read(path)
+    return [
+        SpectrumArrays(data["loglam"], *row) for row in zip(data["flux"], data["ivar"], strict=True)
+    ], data
 
 
 def report(name, table, z_true, blueshift):
