@@ -105,7 +105,7 @@ def run(args):
         known = match_results(Table({"file": paths, "z": [0.0] * len(paths)}), labels)
         keep = set(known["file"])
         paths = [path for path in paths if Path(path).name in keep]
-        _log.info("%s", f"{len(paths)} spectra with a label")
+        _log.info("%s spectra with a label", len(paths))
         systems |= run_systems(paths, args.models, device=args.device)
     systems |= dict(_table(word) for word in args.tables)
     half = None if args.split == "all" else args.split
@@ -113,7 +113,7 @@ def run(args):
     print(comparison.report())
     if args.output is not None:
         written = comparison.write(args.output, suffix=args.figures)
-        _log.info("%s", f"wrote {len(written)} files into {args.output}")
+        _log.info("wrote %s files into %s", len(written), args.output)
     return 0
 
 

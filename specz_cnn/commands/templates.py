@@ -95,7 +95,7 @@ def _noise(directory):
 
     path = directory / "dev_spectra.npz"
     if path.exists():
-        _log.info("%s", f"{path} is there already")
+        _log.info("%s is there already", path)
         return True
     table = download_spectra(noise_spectra(), directory / "noise-spectra")
     good = [row["path"] for row in table if row["status"] in ("ok", "present")]
@@ -104,5 +104,5 @@ def _noise(directory):
         _log.warning("%s", f"noise: only {len(good)} of {len(table)} spectra could be fetched: {error}")
         return False
     n = write_noise_file(good, path)
-    _log.info("%s", f"noise of {n} spectra in {path}")
+    _log.info("noise of %s spectra in %s", n, path)
     return True

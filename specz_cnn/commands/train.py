@@ -164,7 +164,7 @@ def _train(recipe, args, workers):
         recipe = _with_real_spectra(recipe, args, workers)
     trainer = build_trainer(recipe, args.data, args.output, device=args.device, workers=workers)
     if not args.restart and trainer.resume() and workers.first:
-        _log.info("%s", f"continuing at step {trainer.step} of {trainer.steps}")
+        _log.info("continuing at step %s of %s", trainer.step, trainer.steps)
     tuning = args.start and "real" in trainer.validation
     if tuning and workers.first:
         judge = _begin_tuning(trainer, recipe, args)
@@ -174,7 +174,7 @@ def _train(recipe, args, workers):
     if not workers.first:
         return 0
     if not finished:
-        _log.info("%s", f"stopped at step {trainer.step}; the same command continues")
+        _log.info("stopped at step %s; the same command continues", trainer.step)
         if trainer.step:  # a checkpoint can be used as it is
             print(save_weights(trainer, recipe, Path(args.output)))
         return 0
@@ -201,7 +201,7 @@ def _begin_tuning(trainer, recipe, args):
     def judge():
         stop.finish()
         step, loss = stop.best
-        _log.info("%s", f"best at step {step}: loss {loss:.3f} of the spectra that stop the training")
+        _log.info("best at step %s: loss %.3f of the spectra that stop the training", step, loss)
         if len(test.z):
             text = "\n".join(compare_lines(json.loads(first.read_text()), trainer.evaluate(test)))
             (Path(args.output) / "held-out.txt").write_text(text + "\n")
@@ -223,7 +223,7 @@ def _with_real_spectra(recipe, args, workers):
         part = split_objects(rows["object"], shares)
         for name, place in places.items():
             counts = build_shards(locate, rows[part == name], place, recipe.grid)
-            _log.info("%s", f"real spectra, {name}: {json.dumps(counts)}")
+            _log.info("real spectra, %s: %s", name, json.dumps(counts))
     workers.wait()
     per_batch = round(args.real_fraction * recipe.training["batch_size"])
     simulation = recipe.simulation
