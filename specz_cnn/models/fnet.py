@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn.functional import pad
 
-from specz_cnn.models.fftconv import FFTConv1d
-from specz_cnn.models.network import NumberNetwork, Objective, architecture
+from specz_cnn.models.fftconv import FFTConv1d, direct_convolution
+from specz_cnn.models.network import LogitsNetwork, NumberNetwork, Objective, architecture
 
-__all__ = ["BLOCKS", "FNet", "FNetCoarse", "FNetRegression", "ResidualUnit", "scale_to_unit"]
+__all__ = ["BLOCKS", "FNet", "FNetCoarse", "FNetCoarsePZ", "FNetRegression", "ResidualUnit", "scale_to_unit"]
 
 #: Channels of each block and its number of residual units.
 BLOCKS = ((1, 32, 5), (32, 64, 1), (64, 32, 1), (32, 1, 1))
@@ -87,17 +86,18 @@ class ResidualUnit(nn.Module):
         excess = last - 1 - (first % 2 == 0) - (second % 2 == 0)
         if excess < 0 or excess % 2:
             raise ValueError(f"filters of widths {kernels} do not keep the length of a spectrum")
-        self.pads = first // 2, second // 2, excess // 2
-        self.conv1, self.norm1 = FFTConv1d(n_in, n_out, first), nn.BatchNorm1d(n_out)
-        self.conv2, self.norm2 = FFTConv1d(n_out, n_out, second), nn.BatchNorm1d(n_out)
-        self.conv3, self.norm3 = nn.Conv1d(n_out, n_out, last, padding=self.pads[2]), nn.BatchNorm1d(n_out)
-        self.skip = nn.Conv1d(n_in, n_out, 1) if project else nn.Identity()
+        self.conv1 = FFTConv1d(n_in, n_out, first, padding=first // 2)
+        self.conv2 = FFTConv1d(n_out, n_out, second, padding=second // 2)
+        self.conv3 = nn.Conv1d(n_out, n_out, last, padding=excess // 2)
+        self.norm1, self.norm2, self.norm3 = (nn.BatchNorm2d(n_out) for _ in range(3))
+        self.skip = nn.Conv1d(n_in, n_out, 1) if project else None
 
     def forward(self, x):
-        """(batch, n_in, n) to (batch, n_out, n)."""
-        y = self.norm1(self.conv1(pad(x, (self.pads[0],) * 2))).relu()
-        y = self.norm2(self.conv2(pad(y, (self.pads[1],) * 2))).relu()
-        return (self.norm3(self.conv3(y)) + self.skip(x)).relu()
+        """(batch, n_in, 1, n) to (batch, n_out, 1, n)."""
+        y = self.norm1(self.conv1.forward_last(x)).relu()
+        y = self.norm2(self.conv2.forward_last(y)).relu()
+        y = self.norm3(direct_convolution(self.conv3, y))
+        return (y + (x if self.skip is None else direct_convolution(self.skip, x))).relu()
 
 
 @architecture
@@ -134,11 +134,21 @@ class FNet(NumberNetwork):
 
     def convolutions(self, x):
         """What enters the dense layers: x of shape (batch, n_pixels) to the same shape."""
-        return self.units(x[:, None])[:, 0]
+        # Channels last in memory; convolutions keep to the layout that they are given.
+        return self.units(x[:, None, None])[:, 0, 0]
 
     def dense(self, activations):
         """From what enters the dense layers, shape (batch, n_pixels), to the output, shape (batch, 1)."""
         return self.layers(activations)
+
+    def trunk(self, x):
+        """What enters the last two layers: x of shape (batch, n_pixels) to shape (batch, hidden[0])."""
+        return self.layers[:2](self.convolutions(x))
+
+    @property
+    def last_layers(self):
+        """See `NumberNetwork.last_layers`."""
+        return self.layers[2], self.layers[4]
 
     def forward(self, x):
         """Scaled redshift, shape (batch, 1), of spectra, shape (batch, n_pixels)."""
@@ -155,10 +165,11 @@ class FNet(NumberNetwork):
         z = z.clamp(min=0.0)
         return torch.stack([torch.log1p(z), spread / (1 + z)], 1)
 
-    def objective(self, *, bins=None, target=None):
+    def objective(self, *, bins=None, target=None, ordinal=None):
         """See `Network.objective`: squared error of z where the target says ``of = "z"``, as published."""
         if target.get("of") != "z":
-            return super().objective(target={name: target[name] for name in ("mean", "std")})
+            target = {name: target[name] for name in ("mean", "std")}
+            return super().objective(target=target, ordinal=ordinal)
         return FNetRegression(target["mean"], target["std"])
 
 
@@ -171,6 +182,29 @@ class FNetCoarse(FNet):
 
     def __init__(self, n_pixels=1212, kernels=(125, 50, 4), hidden=(796, 199)):
         super().__init__(n_pixels, kernels, hidden)
+
+
+@architecture
+class FNetCoarsePZ(FNetCoarse):
+    """The blocks and the first dense layer of `FNetCoarse`, with a softmax over redshift bins in place of the number.
+
+    A step on the way to `FNetCoarse`: what classes teach in an hour, one number does not in many.
+
+    Parameters
+    ----------
+    n_pixels, kernels : see `FNet`
+    hidden : sequence of int
+        Widths of the two dense layers before the bins.
+    n_bins : int
+        Redshift bins, uniform in ln(1 + z).  The output has one more column: "not a quasar".
+    """
+
+    def __init__(self, n_pixels=1212, kernels=(125, 50, 4), hidden=(796, 512), n_bins=1136):
+        super().__init__(n_pixels, kernels, hidden)
+        self.layers[4] = nn.Linear(hidden[1], n_bins + 1)
+
+    read = staticmethod(LogitsNetwork.read)
+    objective = LogitsNetwork.objective  # type: ignore[assignment]  # a number takes ramps in place of a width
 
 
 class FNetRegression(Objective):

@@ -22,7 +22,7 @@ from pkgutil import iter_modules
 import torch
 from torch import nn
 
-from specz_cnn.models.losses import point_estimate, redshift_cross_entropy, regression_loss
+from specz_cnn.models.losses import ordinal_loss, point_estimate, redshift_cross_entropy, regression_loss
 from specz_cnn.models.preprocess import PREPROCESS_VERSION, standardise
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Network",
     "NumberNetwork",
     "Objective",
+    "OrdinalRegression",
     "Regression",
     "architecture",
     "architectures",
@@ -227,6 +228,60 @@ class Regression(Objective):
         return point_estimate(network(x), mean=self.mean, std=self.std), None
 
 
+class OrdinalRegression(Objective):
+    """Regression with the units before the last layer paired to ramps.
+
+    Each ramp, clipped to [0, 1], answers whether ln(1 + z) is above one of the steps between ``low`` and ``high``; the last
+    layer adds them up and stays as it is.  An odd unit is left out.
+
+    Parameters
+    ----------
+    network : `torch.nn.Module`
+        A `NumberNetwork`, changed in place.
+    mean, std : float
+        Standardisation of ln(1 + z).
+    low, high : float
+        Range of ln(1 + z).
+    weight : float
+        Weight of the ordinal loss of the ramps beside the regression loss of the sum.
+    """
+
+    def __init__(self, network, mean, std, low, high, weight):
+        self.mean, self.std, self.low, self.high, self.weight = mean, std, low, high, weight
+        layer = network.last_layers[1]
+        half = layer.in_features // 2
+        step = (high - low) / half
+        with torch.no_grad():
+            layer.weight.zero_()
+            layer.weight[:, :half] = step / std
+            layer.weight[:, half : 2 * half] = -step / std
+            layer.bias.fill_((low - mean) / std)
+        layer.requires_grad_(False)
+        self.after_step(network)
+
+    def loss(self, network, examples):
+        """See `Objective.loss`."""
+        ramps = network.last_layers[0](network.trunk(examples.x))
+        ramps = ramps[:, : ramps.shape[1] // 2]
+        low, high, mean, std = self.low, self.high, self.mean, self.std
+        output = (low + (high - low) * ramps.clamp(0, 1).mean(1, keepdim=True) - mean) / std
+        loss = regression_loss(output, examples.z, examples.is_quasar, mean, std)
+        loss = loss + self.weight * ordinal_loss(ramps, examples.z, examples.is_quasar, low, high)
+        return loss.sum() / examples.is_quasar.sum().clamp(min=1)
+
+    def after_step(self, network):
+        """Make the second half of the units the first minus one: ``relu(t) - relu(t - 1)`` is ``t`` clipped to [0, 1]."""
+        layer = network.last_layers[0]
+        half = layer.out_features // 2
+        with torch.no_grad():
+            layer.weight[half : 2 * half] = layer.weight[:half]
+            layer.bias[half : 2 * half] = layer.bias[:half] - 1.0
+
+    def estimate(self, network, x):
+        """See `Objective.estimate`."""
+        return point_estimate(network(x), mean=self.mean, std=self.std), None
+
+
 class LogitsNetwork(Network):
     """Architecture whose output is logits of redshift bins and, last, of "not a quasar"."""
 
@@ -243,8 +298,14 @@ class LogitsNetwork(Network):
 class NumberNetwork(Network):
     """Architecture that returns one number, standardised ln(1 + z), and has methods for Monte-Carlo dropout.
 
-    ``convolutions(x)`` gives activations, shape (batch, n), ``dense(activations)`` the number, shape (batch, 1).
+    ``convolutions(x)`` gives activations, shape (batch, n), ``dense(activations)`` the number, shape (batch, 1); ``trunk(x)``
+    gives what enters the first of `last_layers`.
     """
+
+    @property
+    def last_layers(self):
+        """The last two linear layers, between which is a ReLU."""
+        raise NotImplementedError
 
     @staticmethod
     def read(network, x):
@@ -253,9 +314,12 @@ class NumberNetwork(Network):
         number, spread = dropout_samples(network, x)
         return torch.stack([number * target["std"] + target["mean"], spread * target["std"]], 1)
 
-    def objective(self, *, bins=None, target=None):
-        """Regression: see `Network.objective`."""
-        return Regression(**target)
+    def objective(self, *, bins=None, target=None, ordinal=None):
+        """Regression, or with ``ordinal`` that of `OrdinalRegression`: see `Network.objective`.
+
+        ``ordinal`` is ``{"low": a, "high": b, "weight": w}``.
+        """
+        return Regression(**target) if ordinal is None else OrdinalRegression(self, **target, **ordinal)
 
 
 def dropout_samples(network, x):

@@ -12,15 +12,13 @@ Moradi S., Rastegarnia F. et al., "Deep learning and Astrophysics" (talk).
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from specz_cnn.models.fftconv import FFTConv1d
 from specz_cnn.models.inference import InferenceRNet
-from specz_cnn.models.losses import ordinal_loss, point_estimate, regression_loss
-from specz_cnn.models.network import LogitsNetwork, NumberNetwork, Objective, architecture
+from specz_cnn.models.network import LogitsNetwork, NumberNetwork, architecture
 
-__all__ = ["OrdinalRegression", "RNet", "RNetPZ", "flat_size"]
+__all__ = ["RNet", "RNetPZ", "flat_size"]
 
 
 def flat_size(n_pixels):
@@ -88,18 +86,14 @@ class RNet(NumberNetwork):
         """Standardised ln(1 + z), shape (batch, 1)."""
         return self.fc3(self.fc2(self.trunk(x)))
 
+    @property
+    def last_layers(self):
+        """See `NumberNetwork.last_layers`."""
+        return self.fc2[0], self.fc3
+
     def for_inference(self):
         """See `Network.for_inference`."""
         return InferenceRNet(self)
-
-    def objective(self, *, bins=None, target=None, ordinal=None):
-        """Regression, or with ``ordinal`` that of `OrdinalRegression`: see `Network.objective`.
-
-        ``ordinal`` is ``{"low": a, "high": b, "weight": w}``.
-        """
-        if ordinal is None:
-            return super().objective(bins=bins, target=target)
-        return OrdinalRegression(self, **target, **ordinal)
 
 
 @architecture
@@ -128,57 +122,4 @@ class RNetPZ(RNet):
         return super().forward(x)
 
     read = staticmethod(LogitsNetwork.read)
-    objective = LogitsNetwork.objective  # type: ignore[assignment]  # RNet takes ramps in place of a width
-
-
-class OrdinalRegression(Objective):
-    """Regression with the units of ``fc2`` paired to ramps.
-
-    Each ramp, clipped to [0, 1], answers whether ln(1 + z) is above one of the steps between ``low`` and ``high``; ``fc3``
-    adds them up and stays as it is.
-
-    Parameters
-    ----------
-    network : `torch.nn.Module`
-        With ``trunk``, ``fc2`` and ``fc3``, changed in place.
-    mean, std : float
-        Standardisation of ln(1 + z).
-    low, high : float
-        Range of ln(1 + z).
-    weight : float
-        Weight of the ordinal loss of the ramps beside the regression loss of the sum.
-    """
-
-    def __init__(self, network, mean, std, low, high, weight):
-        self.mean, self.std, self.low, self.high, self.weight = mean, std, low, high, weight
-        layer = network.fc3
-        half = layer.in_features // 2
-        step = (high - low) / half
-        with torch.no_grad():
-            layer.weight[:, :half] = step / std
-            layer.weight[:, half:] = -step / std
-            layer.bias.fill_((low - mean) / std)
-        layer.requires_grad_(False)
-        self.after_step(network)
-
-    def loss(self, network, examples):
-        """See `Objective.loss`."""
-        ramps = network.fc2[0](network.trunk(examples.x))
-        ramps = ramps[:, : ramps.shape[1] // 2]
-        low, high, mean, std = self.low, self.high, self.mean, self.std
-        output = (low + (high - low) * ramps.clamp(0, 1).mean(1, keepdim=True) - mean) / std
-        loss = regression_loss(output, examples.z, examples.is_quasar, mean, std)
-        loss = loss + self.weight * ordinal_loss(ramps, examples.z, examples.is_quasar, low, high)
-        return loss.sum() / examples.is_quasar.sum().clamp(min=1)
-
-    def after_step(self, network):
-        """Make the second half of ``fc2`` the first minus one: ``relu(t) - relu(t - 1)`` is ``t`` clipped to [0, 1]."""
-        layer = network.fc2[0]
-        half = layer.out_features // 2
-        with torch.no_grad():
-            layer.weight[half:] = layer.weight[:half]
-            layer.bias[half:] = layer.bias[:half] - 1.0
-
-    def estimate(self, network, x):
-        """See `Objective.estimate`."""
-        return point_estimate(network(x), mean=self.mean, std=self.std), None
+    objective = LogitsNetwork.objective  # type: ignore[assignment]  # a number takes ramps in place of a width

@@ -9,7 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-from specz_cnn.models.fnet import BLOCKS, FNet, FNetCoarse, FNetRegression, ResidualUnit, scale_to_unit
+from specz_cnn.models.fnet import (
+    BLOCKS,
+    FNet,
+    FNetCoarse,
+    FNetCoarsePZ,
+    FNetRegression,
+    ResidualUnit,
+    scale_to_unit,
+)
 from specz_cnn.training.sources import Examples
 
 
@@ -40,9 +48,9 @@ def test_published_parameters():
 def test_lengths_within_a_unit():
     """4618, 4619, 4620, 4618 pixels, as published; here of a unit of few channels."""
     unit = ResidualUnit(1, 2, (500, 200, 15), project=True).eval()
-    assert unit.pads == (250, 100, 6)
-    first = unit.conv1(nn.functional.pad(torch.randn(1, 1, 4618), (250, 250)))
-    second = unit.conv2(nn.functional.pad(first, (100, 100)))
+    assert [layer.padding for layer in (unit.conv1, unit.conv2, unit.conv3)] == [(250,), (100,), (6,)]
+    first = unit.conv1(torch.randn(1, 1, 4618))
+    second = unit.conv2(first)
     assert (first.shape[-1], second.shape[-1], unit.conv3(second).shape[-1]) == (4619, 4620, 4618)
 
 
@@ -51,13 +59,17 @@ def test_a_unit_is_that_of_plain_convolutions(n_in, n_out):
     unit = ResidualUnit(n_in, n_out, (50, 20, 15), project=True)
     x = torch.randn(2, n_in, 300)
     plain = nn.Sequential(
-        nn.Conv1d(n_in, n_out, 50, padding=25), unit.norm1, nn.ReLU(),
-        nn.Conv1d(n_out, n_out, 20, padding=10), unit.norm2, nn.ReLU(),
-        nn.Conv1d(n_out, n_out, 15, padding=6), unit.norm3,
+        nn.Conv1d(n_in, n_out, 50, padding=25), nn.BatchNorm1d(n_out), nn.ReLU(),
+        nn.Conv1d(n_out, n_out, 20, padding=10), nn.BatchNorm1d(n_out), nn.ReLU(),
+        nn.Conv1d(n_out, n_out, 15, padding=6), nn.BatchNorm1d(n_out),
     )  # fmt: skip
     for mine, other in ((unit.conv1, plain[0]), (unit.conv2, plain[3]), (unit.conv3, plain[6])):
         other.load_state_dict(mine.state_dict())
-    torch.testing.assert_close(unit(x), (plain(x) + unit.skip(x)).relu(), rtol=1e-4, atol=1e-5)
+    found = unit(x[:, :, None])[:, :, 0]
+    torch.testing.assert_close(found, (plain(x) + unit.skip(x)).relu(), rtol=1e-4, atol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):  # in half precision the filters are applied directly
+        rough = unit(x[:, :, None])[:, :, 0]
+    torch.testing.assert_close(rough.float(), found, rtol=0.1, atol=0.1)
 
 
 def test_kernels_that_change_the_length():
@@ -116,3 +128,17 @@ def test_preprocessing():
     np.testing.assert_allclose(scale_to_unit(1e-17 * flux, 1e34 * ivar), scale_to_unit(flux, ivar), atol=1e-6)
     assert not scale_to_unit(np.full((2, 400), 5.0), np.ones((2, 400))).any()
     assert not scale_to_unit(flux, 0 * ivar).any()
+
+
+def test_the_step_before_the_number():
+    """Weights of the network with bins start those of the one with a number, whose ramps add up to it."""
+    bins, number = FNetCoarsePZ(), FNetCoarse()
+    assert bins(torch.rand(2, 1212)).shape == (2, 1137)
+    start = {k: v for k, v in bins.state_dict().items() if k.startswith(("units.", "layers.0."))}
+    assert not number.load_state_dict(start, strict=False).unexpected_keys
+    ordinal = {"low": 0.0, "high": 2.0919, "weight": 1.0}
+    number.eval().objective(target={"mean": 1.1, "std": 0.45}, ordinal=ordinal)
+    x = torch.rand(2, 1212)
+    ramps = number.last_layers[0](number.trunk(x))[:, :99].clamp(0, 1)
+    expected = (2.0919 * ramps.mean(1, keepdim=True) - 1.1) / 0.45
+    torch.testing.assert_close(number(x), expected, rtol=1e-4, atol=1e-5)
