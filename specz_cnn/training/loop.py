@@ -1,4 +1,4 @@
-"""The training loop: one-cycle AdamW, average of the weights, checkpoints, resume, log, several workers."""
+"""The training loop: AdamW, average of the weights, checkpoints, resume, log, several workers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from specz_cnn.io.whole import write_whole
+from specz_cnn.training.schedules import Cycles, Plateau
 from specz_cnn.training.workers import Workers
 from specz_cnn.velocity import nmad, velocity_difference
 
@@ -58,13 +59,13 @@ class Trainer:
         For ``checkpoint.pt``, ``log.jsonl`` and the finished ``average.pt``.
     steps : int
         Number of optimiser steps.
-    cycles : sequence of (int, int), optional
-        ``(first step, length)``: from that step on the learning rate follows a cycle of that length instead of one of
-        ``steps``; records a run whose length was changed on the way.
     rate : float
         Peak learning rate.
-    warmup : float
-        Share of the steps over which the rate rises.
+    warmup, cycles
+        See `Cycles`: a record of runs whose length was changed on the way.
+    plateau : dict, optional
+        Settings of `Plateau` in place of a cycle; the rate then falls when the loss of the validation spectra, of real ones
+        if there are any, rests from checkpoint to checkpoint.
     weight_decay : float
     average : float
         Decay of the exponential moving average of the weights.
@@ -98,6 +99,7 @@ class Trainer:
         bins=None,
         target=None,
         cycles=(),
+        plateau=None,
         freeze=(),
         validation=None,
         checkpoint_every=500,
@@ -110,9 +112,9 @@ class Trainer:
         self.device = torch.device(device)
         self.network = network.to(self.device)
         self.source, self.directory, self.steps = source, Path(directory), steps
-        self.rate, self.warmup, self.average = rate, warmup, average
+        self.average = average
+        self.schedule = Cycles(rate, steps, warmup, cycles) if plateau is None else Plateau(rate, **plateau)
         self.validation, self.checkpoint_every = validation or {}, checkpoint_every
-        self.cycles = list(cycles)
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(not name.startswith(tuple(freeze)) if freeze else True)
         self.objective = self.network.objective(bins=bins, target=target, **options)
@@ -132,14 +134,6 @@ class Trainer:
         self.step = 0
         self.directory.mkdir(parents=True, exist_ok=True)
 
-    def learning_rate(self, step):
-        """One cycle: linear rise, cosine fall."""
-        length = next((n for first, n in reversed(self.cycles) if step >= first), self.steps)
-        rise = max(1.0, self.warmup * length)
-        if step < rise:
-            return self.rate * (step + 1) / rise
-        return self.rate * (0.5 + 0.5 * math.cos(math.pi * (step - rise) / max(1.0, length - rise))) + 1e-6
-
     def run(self, *, progress=None, max_seconds=math.inf):
         """Train to the last step, or until time is up; resumable either way.
 
@@ -157,8 +151,8 @@ class Trainer:
                 break
             examples = self.source.batch(self.step)
             for group in self.optimizer.param_groups:
-                group["lr"] = self.learning_rate(self.step)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                group["lr"] = self.schedule.rate(self.step)
+            with self._precision():
                 loss = self._loss(examples)
             if not torch.isfinite(loss):
                 raise FloatingPointError(
@@ -179,9 +173,12 @@ class Trainer:
                 rate = workers.size * workers.mean(seen) / (time.perf_counter() - started)
                 mean = workers.mean(total / seen)
                 if workers.first:
-                    entry = self._record(loss=mean, rate=self.learning_rate(self.step), spectra_per_s=rate)
+                    entry = self._record(loss=mean, rate=self.schedule.rate(self.step), spectra_per_s=rate)
                     ended = self.watch is not None and self.watch(entry)
+                    rest = [entry[name]["loss"] for name in ("real", "simulated") if name in entry]
+                    mean = rest[0] if rest else mean
                 ended = workers.agree(ended)
+                self.schedule.look(workers.same(mean))
                 total, seen, started = 0.0, 0, time.perf_counter()
                 self.save()
         self.save()
@@ -199,9 +196,16 @@ class Trainer:
                 else:
                     a.copy_(b)
 
+    def _precision(self):
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
     @torch.no_grad()
     def evaluate(self, examples, batch_size=256):
         """Metrics of the averaged weights on labelled examples; ``loss`` is that of the training."""
+        with self._precision():
+            return self._evaluate(examples, batch_size)
+
+    def _evaluate(self, examples, batch_size):
         self.averaged.eval()
         parts = [self.objective.estimate(self.averaged, x) for x in examples.x.split(batch_size)]
         z = torch.cat([part[0] for part in parts])
@@ -239,6 +243,7 @@ class Trainer:
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state,
         }
         with write_whole(self.directory / "checkpoint.pt") as part:
             torch.save(state, part)
@@ -254,5 +259,5 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
+        self.step, self.schedule.state = state["step"], state.get("schedule", self.schedule.state)
         return True

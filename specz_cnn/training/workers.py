@@ -60,11 +60,15 @@ class Workers:
 
     def agree(self, flag):
         """What the first worker says, for all."""
+        return bool(self.same(flag))
+
+    def same(self, value):
+        """The number that the first worker has, for all."""
         if self.size == 1:
-            return flag
-        said = torch.tensor([float(flag)], device=self.device)
+            return float(value)
+        said = torch.tensor([float(value)], dtype=torch.float64, device=self.device)
         torch.distributed.broadcast(said, 0)
-        return bool(said.item())
+        return said.item()
 
     def wait(self):
         """Until all are here."""

@@ -146,11 +146,29 @@ def test_frozen_parameters_stay(make_network, tmp_path):
     assert frozen.isdisjoint(moved) and moved
 
 
-def test_one_cycle(make_network, tmp_path):
-    trainer = make_trainer(make_network, tmp_path, steps=100, rate=1e-3, warmup=0.1)
-    rates = [trainer.learning_rate(step) for step in range(100)]
-    assert np.argmax(rates) in (9, 10) and max(rates) == pytest.approx(1e-3, rel=1e-2)
-    assert np.all(np.diff(rates[:10]) > 0) and np.all(np.diff(rates[10:]) < 0) and rates[-1] < 1e-5
+def test_a_plateau_lowers_the_rate_and_continues(make_network, tmp_path):
+    """Judged by the loss of the validation spectra, which in twelve steps does not fall to a tenth."""
+    settings = {
+        "steps": 12,
+        "rate": 1e-3,
+        "checkpoint_every": 2,
+        "plateau": {"factor": 0.2, "patience": 1, "threshold": 0.9},
+        "validation": {"simulated": LineSource(8).batch(0)},
+    }
+    make_trainer(make_network, tmp_path / "whole", **settings).run()
+    first = make_trainer(make_network, tmp_path / "parts", **settings)
+    first.steps = 6
+    first.run()
+    first.steps = 12
+    first.save()
+    second = make_trainer(make_network, tmp_path / "parts", **settings)
+    assert second.resume() and second.step == 6
+    second.run()
+    logs = [
+        [json.loads(line)["rate"] for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("whole", "parts")
+    ]
+    assert logs[0] == logs[1] == pytest.approx([1e-3, 1e-3, 1e-3, 2e-4, 2e-4, 4e-5])
 
 
 def test_cross_entropy_is_least_at_the_truth():
@@ -194,6 +212,7 @@ class TinyRegressor(torch.nn.Module):
     """The dense end of the published RNet behind one small convolution."""
 
     objective = RNet.objective
+    last_layers = RNet.last_layers
 
     def __init__(self):
         super().__init__()
