@@ -71,35 +71,41 @@ def direct_convolution(layer, x):
     return conv2d(x, weight, layer.bias, padding=(0, *layer.padding))
 
 
-def _parts(spectrum):
-    """(batch, channels, freq) complex to (freq, batch, 2 channels) real: real parts, then imaginary parts."""
-    return torch.view_as_real(spectrum).permute(2, 0, 3, 1).flatten(2)
+def _by_frequency(spectrum):
+    """(batch, channels, freq) complex to (freq, batch, 2 channels) real: real and imaginary part of each channel.
+
+    One transposition of a matrix, for which torch has a fast way that a general permutation lacks.
+    """
+    batch, channels, n = spectrum.shape
+    turned = spectrum.reshape(-1, n).t().contiguous()
+    return torch.view_as_real(turned).reshape(n, batch, 2 * channels)
 
 
-def _join(parts):
-    """Inverse of :func:`_parts`."""
-    parts = parts.unflatten(2, (2, -1)).permute(1, 3, 0, 2)
-    # Not contiguous(): axes of length one keep odd strides, which older versions of torch do not accept.
-    return torch.view_as_complex(parts.clone(memory_format=torch.contiguous_format))
+def _by_row(parts):
+    """Inverse of :func:`_by_frequency`."""
+    n, batch, channels = parts.shape
+    turned = torch.view_as_complex(parts.reshape(n, -1, 2)).t().contiguous()
+    return turned.reshape(batch, channels // 2, n)
 
 
-def _mix(spectrum, response):
+def _mix(parts, response):
     """For each frequency the complex product of (batch, in) with (out, in) summed over ``in``, as a real product.
 
-    Batched complex products loop over small ones on the CPU; real ones do not.  ``spectrum`` has shape
-    (batch, in, freq), ``response`` (out, in, freq); the result (batch, out, freq).
+    Batched complex products loop over small ones on the CPU; real ones do not.  ``parts`` are those of a spectrum,
+    (freq, batch, 2 in), ``response`` has shape (out, in, freq); the result (batch, out, freq).
     """
-    real, imag = (part.permute(2, 1, 0) for part in (response.real, response.imag))  # freq, in, out
-    block = torch.cat([torch.cat([real, imag], 2), torch.cat([-imag, real], 2)], 1)
-    return _join(torch.bmm(_parts(spectrum), block))
+    response = response.permute(2, 1, 0)  # freq, in, out
+    # freq, in, (real, imag), out, (real, imag)
+    pairs = torch.view_as_real(torch.stack([response, 1j * response], 2))
+    return _by_row(torch.bmm(parts, pairs.flatten(3, 4).flatten(1, 2)))
 
 
-def _contract(grad, spectrum):
-    """For each frequency ``sum_batch grad[batch, h] conj(spectrum[batch, c])``: shape (h, c, freq)."""
-    a, b = _parts(grad), _parts(spectrum)
-    product = torch.bmm(a.transpose(1, 2), b).unflatten(1, (2, -1)).unflatten(3, (2, -1))  # freq, 2, h, 2, c
-    real = product[:, 0, :, 0] + product[:, 1, :, 1]
-    imag = product[:, 1, :, 0] - product[:, 0, :, 1]
+def _contract(grad, parts):
+    """For each frequency ``sum_batch grad[batch, h] conj(spectrum[batch, c])``, of the parts of both: (h, c, freq)."""
+    # freq, h, (real, imag), c, (real, imag)
+    product = torch.bmm(grad.transpose(1, 2), parts).unflatten(2, (-1, 2)).unflatten(1, (-1, 2))
+    real = product[:, :, 0, :, 0] + product[:, :, 1, :, 1]
+    imag = product[:, :, 1, :, 0] - product[:, :, 0, :, 1]
     return torch.complex(real, imag).permute(1, 2, 0)
 
 
@@ -108,26 +114,26 @@ class _Correlate(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, features, templates, n_fft):
-        spectrum = torch.fft.rfft(features, n_fft).conj().resolve_conj()
+        parts = _by_frequency(torch.fft.rfft(features, n_fft).conj().resolve_conj())
         response = torch.fft.rfft(templates, n_fft)
-        ctx.save_for_backward(spectrum, response)
+        ctx.save_for_backward(parts, response)
         ctx.sizes = features.shape[-1], templates.shape[-1], n_fft
-        return torch.fft.irfft(_mix(spectrum, response), n_fft)
+        return torch.fft.irfft(_mix(parts, response), n_fft)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        spectrum, response = ctx.saved_tensors
+        parts, response = ctx.saved_tensors
         n_features, n_templates, n_fft = ctx.sizes
         grad = torch.fft.rfft(grad, n_fft)
         # d/d features is the correlation of the gradient with the templates, d/d templates its convolution with the
         # features.
         grad_features = grad_templates = None
         if ctx.needs_input_grad[0]:
-            mixed = _mix(grad.conj().resolve_conj(), response.transpose(0, 1))
+            mixed = _mix(_by_frequency(grad.conj().resolve_conj()), response.transpose(0, 1))
             grad_features = torch.fft.irfft(mixed, n_fft)[..., :n_features]
         if ctx.needs_input_grad[1]:
-            grad_templates = torch.fft.irfft(_contract(grad, spectrum), n_fft)[..., :n_templates]
+            grad_templates = torch.fft.irfft(_contract(_by_frequency(grad), parts), n_fft)[..., :n_templates]
         return grad_features, grad_templates, None
 
 
