@@ -2,12 +2,14 @@
 
     python benchmarks/compare_simulated.py --data DIRECTORY [-n 20000] [--models rnet-e quasarnet ...] -o comparison
 
-Spectra are drawn on pixels of 138 km/s, of which those of all packaged networks are multiples.
+Spectra are drawn on pixels of 138 km/s, of which those of all packaged networks are multiples.  With ``--keep DIRECTORY`` the results
+of each system are kept there, and a system that is there is not run again.
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
@@ -15,10 +17,26 @@ from astropy.table import Table
 from specz_cnn.evaluate import compare, read_labels, run_systems
 from specz_cnn.io.arrays import SpectrumArrays
 from specz_cnn.io.grid import ModelGrid
+from specz_cnn.io.tables import read_table, write_table
 from specz_cnn.simulate import CLASSES, SimulationConfig
 from specz_cnn.training.recipe import build_simulator
 
 SEED = 16_000_000
+
+
+def run_or_read(spectra, model, keep):
+    """Results of one system, by its name: measured, or kept from an earlier run."""
+    path = keep and keep / f"{Path(model).name}-{len(spectra)}.ecsv"
+    if path and path.exists():
+        return {Path(model).stem if Path(model).is_file() else model: read_table(path)}
+    results = run_systems(spectra, [model])
+    if path:
+        for table in results.values():
+            keep.mkdir(parents=True, exist_ok=True)
+            kept = table["file", "z", "p_qso"]
+            kept.meta = {"rate": table.meta["rate"]}
+            write_table(kept, path)
+    return results
 
 
 def main():
@@ -31,6 +49,7 @@ def main():
     parser.add_argument(
         "--models", nargs="+", default=["rnet", "rnet-pz", "rnet-e", "rnet-e+fit", "pca", "quasarnet"]
     )
+    parser.add_argument("--keep", type=Path)
     parser.add_argument("-o", "--output", required=True)
     args = parser.parse_args()
     grid = ModelGrid(start=35440, factor=2, n_pixels=2424)
@@ -48,7 +67,10 @@ def main():
         columns["cls"].extend(CLASSES[label] for label in made.label.tolist())
     labels = Table({"file": [spectrum.file for spectrum in spectra], **columns})
     labels["trust"] = 3
-    comparison = compare(read_labels(labels), run_systems(spectra, args.models))
+    systems = {}
+    for model in args.models:
+        systems |= run_or_read(spectra, model, args.keep)
+    comparison = compare(read_labels(labels), systems)
     print(comparison.report())
     comparison.write(args.output)
 
