@@ -12,7 +12,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d, pad
 
-__all__ = ["FFTConv1d", "correlate", "direct_convolution", "fft_length"]
+__all__ = ["FFTConv1d", "correlate", "direct_convolution", "fft_length", "single_precision"]
 
 
 def fft_length(n):
@@ -20,8 +20,8 @@ def fft_length(n):
     return 2 * next_fast_len(-(-n // 2), real=True)
 
 
-def _single_precision(x):
-    """Transforms know no half precision: where the rest of a network is trained in it, they are not."""
+def single_precision(x):
+    """Context for what half precision is too coarse for, or unknown to, where the rest of a network is trained in it."""
     return torch.autocast(x.device.type, enabled=False)
 
 
@@ -31,7 +31,7 @@ class FFTConv1d(nn.Conv1d):
     def forward(self, x):
         """Convolve ``x``, shape (batch, in_channels, n), to shape (batch, out_channels, n + 2 padding - kernel + 1)."""
         x = pad(x, self.padding * 2)
-        with _single_precision(x):
+        with single_precision(x):
             return self._convolve(x.float() if x.dtype == torch.bfloat16 else x)
 
     def forward_last(self, x):

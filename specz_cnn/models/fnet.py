@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from specz_cnn.models.fftconv import FFTConv1d, direct_convolution
+from specz_cnn.models.fftconv import FFTConv1d, direct_convolution, single_precision
 from specz_cnn.models.network import LogitsNetwork, NumberNetwork, Objective, architecture
 
 __all__ = ["BLOCKS", "FNet", "FNetCoarse", "FNetCoarsePZ", "FNetRegression", "ResidualUnit", "scale_to_unit"]
@@ -135,15 +135,18 @@ class FNet(NumberNetwork):
     def convolutions(self, x):
         """What enters the dense layers: x of shape (batch, n_pixels) to the same shape."""
         # Channels last in memory; convolutions keep to the layout that they are given.
-        return self.units(x[:, None, None])[:, 0, 0]
+        return self.units(x[:, None, None])[:, 0, 0].float()
 
     def dense(self, activations):
         """From what enters the dense layers, shape (batch, n_pixels), to the output, shape (batch, 1)."""
-        return self.layers(activations)
+        with single_precision(activations):
+            return self.layers(activations)
 
     def trunk(self, x):
         """What enters the last two layers: x of shape (batch, n_pixels) to shape (batch, hidden[0])."""
-        return self.layers[:2](self.convolutions(x))
+        activations = self.convolutions(x)
+        with single_precision(activations):
+            return self.layers[:2](activations)
 
     @property
     def last_layers(self):

@@ -22,6 +22,7 @@ from pkgutil import iter_modules
 import torch
 from torch import nn
 
+from specz_cnn.models.fftconv import single_precision
 from specz_cnn.models.losses import ordinal_loss, point_estimate, redshift_cross_entropy, regression_loss
 from specz_cnn.models.preprocess import PREPROCESS_VERSION, standardise
 
@@ -261,7 +262,9 @@ class OrdinalRegression(Objective):
 
     def loss(self, network, examples):
         """See `Objective.loss`."""
-        ramps = network.last_layers[0](network.trunk(examples.x))
+        hidden = network.trunk(examples.x)
+        with single_precision(hidden):
+            ramps = network.last_layers[0](hidden.float())
         ramps = ramps[:, : ramps.shape[1] // 2]
         low, high, mean, std = self.low, self.high, self.mean, self.std
         output = (low + (high - low) * ramps.clamp(0, 1).mean(1, keepdim=True) - mean) / std

@@ -61,6 +61,7 @@ def test_packaged_recipes_are_complete():
         "quasarnet",
         "fnet",
         "fnet-coarse",
+        "fnet-coarse-pz",
     } <= recipes.keys()
     for name in recipes:
         recipe = read_recipe(name)
