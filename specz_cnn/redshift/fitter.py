@@ -294,7 +294,13 @@ class Fitter:
             frames = None if self.info.frame == "systemic" else packaged_measurement().frames
             values = systemic_from(own, frames)
         else:
-            found = self._measurement(own, *spectra[GRID], convention=self._convention, frame=self.info.frame)
+            found = self._measurement(
+                own,
+                *spectra[GRID],
+                convention=self._convention,
+                frame=self.info.frame,
+                with_pdf=with_pdf,
+            )
             own, values = found.own, {**found.systemic, "chi2": found.chi2}
             flags = np.where(found.outliers, int(RedshiftFlag.MANY_OUTLIERS), 0)
         values |= {
