@@ -129,10 +129,10 @@ class TestDevice:
         """CUDA is there, but another process has it for itself."""
         load = fitter_module.cached_model
 
-        def busy(name, device="cpu"):
+        def busy(name, device="cpu", **options):
             if torch.device(device).type == "cuda":
                 raise RuntimeError("CUDA error: all CUDA-capable devices are busy or unavailable")
-            return load(name, device)
+            return load(name, device, **options)
 
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)

@@ -33,20 +33,20 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_unlock_in_child)
 
 
-def cached_model(name_or_path: ModelName, device: Device = "cpu") -> nn.Module:
+def cached_model(name_or_path: ModelName, device: Device = "cpu", *, opinion: bool = False) -> nn.Module:
     """As `load_model`, prepared for inference, and every caller in the process shares one: do not change it.
 
-    A file that was written anew since is loaded again.  Threads may call this, and use the result, at the same time.
+    An ``opinion`` is what `~specz_cnn.models.inference.prepare_for_inference` says.  A file that was written anew since is loaded again.  Threads may call this, and use the result, at the same time.
     """
     from specz_cnn.models.forks import one_thread_in_forks
     from specz_cnn.models.inference import prepare_for_inference
 
     path, _ = resolve_model(name_or_path)
     stat = path.stat()
-    key = str(name_or_path), str(device), str(path), stat.st_mtime_ns, stat.st_size
+    key = str(name_or_path), str(device), opinion, str(path), stat.st_mtime_ns, stat.st_size
     with _cache_lock, one_thread_in_forks():
         if key not in _cache:
-            for old in [k for k in _cache if k[:2] == key[:2]]:
+            for old in [k for k in _cache if k[:3] == key[:3]]:
                 del _cache[old]
-            _cache[key] = prepare_for_inference(load_model(name_or_path, device=device))
+            _cache[key] = prepare_for_inference(load_model(name_or_path, device=device), opinion=opinion)
         return _cache[key]

@@ -24,18 +24,20 @@ _DENSE_CHUNK = 256  # spectra in one product with the 7.7 million weights of fc1
 _TILE = 8  # pixels of the one-channel output of RNet-E computed at once
 
 
-def prepare_for_inference(network):
+def prepare_for_inference(network, *, opinion=False):
     """A faster equivalent of a trained network.
 
     Parameters
     ----------
     network : `torch.nn.Module`
         In evaluation mode.  Its parameters may be shared, not copied: do not train it afterwards.
+    opinion : bool, optional
+        For a second opinion, which some networks give in half precision on processors made for it.
 
     Returns
     -------
     `torch.nn.Module`
-        With the same output as ``network``, the same ``grid`` and ``info`` (where it has them), on the same device,
+        With the same output as ``network`` (an opinion: to a percent), the same ``grid`` and ``info`` (where it has them), on the same device,
         without gradients, and with the class of the network as ``architecture``.  A network that knows nothing faster
         is returned as it is.
 
@@ -49,7 +51,7 @@ def prepare_for_inference(network):
     if not hasattr(network, "for_inference"):
         return network
     with torch.no_grad():
-        prepared = network.for_inference()
+        prepared = network.for_opinion() if opinion else network.for_inference()
     if prepared is not network:
         prepared.eval().requires_grad_(False)
         prepared.architecture = type(network)

@@ -140,6 +140,16 @@ class Network(nn.Module):
         """
         return self
 
+    def for_opinion(self):
+        """An equivalent for second opinions, of which only the peak counts: the precision may be that of a percent.
+
+        Returns
+        -------
+        `torch.nn.Module`
+            By default what `for_inference` gives.
+        """
+        return self.for_inference()
+
 
 class Objective:
     """What a training minimises, and how the network's answers are judged on the way."""

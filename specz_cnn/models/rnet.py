@@ -15,6 +15,7 @@ from __future__ import annotations
 from torch import nn
 
 from specz_cnn.models.fftconv import FFTConv1d
+from specz_cnn.models.half import HalfRNetPZ, has_matrix_units
 from specz_cnn.models.inference import InferenceRNet
 from specz_cnn.models.network import LogitsNetwork, NumberNetwork, architecture
 
@@ -120,6 +121,11 @@ class RNetPZ(RNet):
     def forward(self, x):
         """Logits of the redshift bins and, last, of "not a quasar": shape (batch, n_bins + 1)."""
         return super().forward(x)
+
+    def for_opinion(self):
+        """See `Network.for_opinion`."""
+        on_cpu = self.fc3.weight.device.type == "cpu"
+        return HalfRNetPZ(self) if on_cpu and has_matrix_units() else self.for_inference()
 
     read = staticmethod(LogitsNetwork.read)
     objective = LogitsNetwork.objective  # type: ignore[assignment]  # a number takes ramps in place of a width

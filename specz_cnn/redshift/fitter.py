@@ -162,7 +162,7 @@ class Fitter:
     def _load(self):
         model, cross_check = self._names
         network = cached_model(model, self.device)
-        check = None if cross_check is None else cached_model(cross_check, self.device)
+        check = None if cross_check is None else cached_model(cross_check, self.device, opinion=True)
         self._network, self._check = network, check
         self._measurement = None
         if self._wants and network.info.bins is not None:
