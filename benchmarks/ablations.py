@@ -1,126 +1,198 @@
-"""What each choice of RNet-E bought: short trainings that differ in one thing.
+"""What each choice of RNet-E bought, and what more examples buy: short trainings that differ in one thing.
 
-Every variant is trained for the same number of steps on the same stream of examples, and judged on a simulated sample and on
-the labelled real BOSS/eBOSS quasars, one spectrum per object.
+Every variant is trained from random weights for the same number of steps on the same stream of simulated examples, and judged
+on a simulated sample and on real spectra (`judge.py`).  ``base`` is trained for each of the numbers of steps, every time
+with the learning rate of a whole training, which gives the curve of accuracy against number of examples.
 
-    python benchmarks/ablations.py --data DIRECTORY [--steps 400] [--variants base no-ivar ...]
+    python benchmarks/ablations.py --data DIRECTORY -o results.jsonl [--variants templates-1 ...] [--steps 250 | 125 250 ...]
+    python benchmarks/ablations.py --table -o results.jsonl
+
+What stands in the file of results is not trained again.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from dataclasses import replace
+from functools import cache, partial
 
 import numpy as np
 import torch
-from realism import real_quasars
-from torch import nn
+from judge import arrays, difference, figures, judge, real_samples, record, records, simulated_sample
+from networks import direct_flops
 
-from specz_cnn.models.losses import point_estimate
+from specz_cnn import load_model
 from specz_cnn.models.preprocess import standardise
-from specz_cnn.training.loop import redshift_metrics
-from specz_cnn.training.recipe import build_trainer, read_recipe
+from specz_cnn.training.loop import Trainer
+from specz_cnn.training.recipe import build_simulator, read_recipe
+from specz_cnn.training.sources import Examples, SimulatedSource
 
+_BATCH = 64
+_RATE = 2e-3  # from random weights; the recipe's is for those that go on
+_SEED = 424_242  # of simulated spectra to judge by
+_PACKAGED = "rnet-e as packaged"
 
-class _FluxOnly(nn.Module):
-    """A network that is shown no inverse variance."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, x):
-        return self.network(x * torch.tensor([1.0, 0.0]).view(1, 2, 1))
-
-
-def _with(recipe, *, grid=None, bins=None, arguments=None, simulation=None, training=None):
-    model = dict(recipe.model)
-    model["grid"] = {**model.get("grid", {}), **(grid or {})}
-    model["arguments"] = {**model.get("arguments", {}), **(arguments or {})}
-    model["bins"] = bins or model["bins"]
-    changed = replace(recipe.simulation, **(simulation or {}))
-    return replace(recipe, model=model, simulation=changed, training={**recipe.training, **(training or {})})
-
-
+#: Arguments of the network, and other settings.
 VARIANTS = {
     "base": {},
-    "no-ivar": {"flux_only": True},
-    "one-template": {"arguments": {"n_templates": 1}},
-    "narrow": {"arguments": {"channels": [12, 16, 8]}},
-    "coarse-bins": {
-        "grid": {"factor": 8, "n_pixels": 606},
-        "bins": {"n": 1136, "step": 8e-4 * np.log(10)},
-        "arguments": {"n_pixels": 606, "n_bins": 1136, "kernels": [11, 7, 5]},
-    },
-    "archetypes-only": {"simulation": {"recipe_weights": (0.0, 1.0, 0.0)}},
-    "parametric-only": {"simulation": {"recipe_weights": (0.0, 0.0, 1.0)}},
-    "plain-lines": {"simulation": {"extra_lines": False, "tilt": False, "bal": False}},
-    "ideal-observation": {
-        "simulation": {
-            "flux_calibration": False,
-            "sky_residuals": False,
-            "cosmic_rays": False,
-            "masked_runs": False,
-        }
-    },
+    "templates-1": {"n_templates": 1},
+    "templates-4": {"n_templates": 4},
+    "templates-16": {"n_templates": 16},
+    "narrow": {"channels": [12, 16, 8]},
+    "wide": {"channels": [48, 64, 32]},
+    "shallow": {"channels": [24, 16], "kernels": [21, 9]},
+    "deep": {"channels": [24, 32, 32, 16], "kernels": [21, 11, 11, 9]},
+    "short": {"kernels": [11, 7, 5]},
+    "long": {"kernels": [41, 21, 9]},
+    "no-ivar": {},
+    "coarse-bins": {"n_pixels": 606, "n_bins": 1136, "kernels": [11, 7, 5]},
 }
 
 
-def train_and_judge(name, args):
-    """Train one variant; print a row."""
-    changes = dict(VARIANTS[name])
-    flux_only = changes.pop("flux_only", False)
-    recipe = _with(
-        read_recipe("rnet-e"),
-        **changes,
-        training={"steps": args.steps, "cycles": [], "checkpoint_every": 10**9},
+class _Remembered:
+    """A source that makes each batch once, for all variants."""
+
+    def __init__(self, source):
+        self._source, self._kept = source, {}
+
+    def batch(self, step):
+        if step not in self._kept:
+            self._kept[step] = self._source.batch(step)
+        return self._kept[step]
+
+
+def _flux_only(flux, ivar):
+    return standardise(flux, ivar) * torch.tensor([1.0, 0.0]).view(1, 2, 1)
+
+
+def _recipe(name):
+    """The recipe of a variant, from random weights."""
+    recipe = read_recipe("rnet-e")
+    model = {**recipe.model, "arguments": {**recipe.model["arguments"], **VARIANTS[name]}}
+    if name == "coarse-bins":
+        model["grid"] = {**model["grid"], "factor": 8, "n_pixels": 606}
+        model["bins"] = {"n": 1136, "step": 2 * recipe.model["bins"]["step"]}
+    return replace(recipe, model=model, start={})
+
+
+@cache
+def _material(data, coarse, flux_only, seed):
+    """Source of examples, their preprocessing, and samples to judge by; the same for all variants of a kind."""
+    recipe, preprocess = (
+        _recipe("coarse-bins" if coarse else "base"),
+        _flux_only if flux_only else standardise,
     )
-    # All variants are judged on the same simulation, that of the base.
+    simulator = build_simulator(data, grid=recipe.grid, config=recipe.simulation)
+    source = _Remembered(SimulatedSource(simulator, _BATCH, seed, preprocess))
+    samples = {"simulated": simulated_sample(simulator, 1024, _SEED), **real_samples(data, recipe.grid)}
+    return source, preprocess, samples
+
+
+def _examples(sample, preprocess):
+    x = preprocess(torch.from_numpy(sample.flux), torch.from_numpy(sample.ivar))
+    quasar = torch.from_numpy(np.isfinite(sample.z))
+    return Examples(x, torch.from_numpy(np.nan_to_num(sample.z)), quasar)
+
+
+def train(name, steps, args):
+    """Train one variant and judge it."""
+    recipe = _recipe(name)
+    recipe = replace(recipe, training={"seed": args.seed})
+    source, preprocess, samples = _material(args.data, name == "coarse-bins", name == "no-ivar", args.seed)
+    for step in range(steps):
+        source.batch(step)  # made before the clock starts
+    started = time.process_time()
     with tempfile.TemporaryDirectory() as directory:
-        trainer = build_trainer(recipe, args.data, directory)
-        if flux_only:
-            trainer.network, trainer.averaged = _FluxOnly(trainer.network), _FluxOnly(trainer.averaged)
-        started = time.perf_counter()
+        network, bins = recipe.build_network(), recipe.model["bins"]
+        settings = {"steps": steps, "rate": _RATE, "bf16": args.bf16, "checkpoint_every": 10**9}
+        trainer = Trainer(network, source, directory, bins=bins, **settings)
         trainer.run()
-        seconds = time.perf_counter() - started
-        step = recipe.model["bins"]["step"]
-        base = build_trainer(
-            _with(read_recipe("rnet-e"), grid=changes.get("grid"), arguments=changes.get("arguments")),
-            args.data,
-            directory,
-        )
-        simulated = trainer.evaluate(base.validation["simulated"])
-    flux, ivar, z, _ = real_quasars(f"{args.data}/dev_spectra.npz", recipe.grid)
+    entry = {"variant": name, "steps": steps, "seed": args.seed, "bf16": args.bf16}
+    entry["seconds"] = round(time.process_time() - started, 1)
+    network = trainer.averaged.eval()
     with torch.inference_mode():
-        output = torch.cat([trainer.averaged(x) for x in standardise(flux, ivar).split(64)])
-    real = redshift_metrics(point_estimate(output, step=step).double().numpy(), z.double().numpy())
-    print(
-        f"{name:18s} {simulated['within_600']:6.3f} {simulated['within_3000']:6.3f} {simulated['nmad']:5.0f}   "
-        f"{real['within_600']:6.3f} {real['within_3000']:6.3f} {real['nmad']:5.0f} {real['bias']:5.0f}   {seconds:5.0f} s",
-        flush=True,
-    )
+        entry["loss"] = trainer.objective.loss(network, _examples(samples["simulated"], preprocess)).item()
+        entry["mflop"] = direct_flops(network) / 1e6 if name != "coarse-bins" else None
+    entry["parameters"] = sum(p.numel() for p in network.parameters())
+    network = network.for_inference()
+    return entry | {key: judge(network, preprocess, bins, sample) for key, sample in samples.items()}
+
+
+def packaged(args):
+    """The packaged weights judged in the same way, for comparison."""
+    network = load_model("rnet-e")
+    _, preprocess, samples = _material(args.data, False, False, args.seed)
+    judged = partial(judge, network, preprocess, _recipe("base").model["bins"])
+    return {"variant": _PACKAGED} | {key: judged(sample) for key, sample in samples.items()}
+
+
+_COLUMNS = (
+    ("simulated", "within_600", 100),
+    ("simulated", "within_3000", 100),
+    ("simulated", "nmad", 1),
+    ("boss", "within_600", 100),
+    ("boss", "nmad", 1),
+    ("high", "within_3000", 100),
+    ("high", "nmad", 1),
+    ("others", "sure", 100),
+)
+
+
+def table(args):
+    """Print a row for each training, and differences from the base of as many steps with their errors."""
+    entries = records(args.output)
+    heading = [f"{key} {name}" for key, name, _ in _COLUMNS]
+    print("variant, steps, seed, half precision: loss, Mflop, parameters, seconds; " + ", ".join(heading))
+    bases = {e["steps"]: e for e in entries if e["variant"] == "base" and e["bf16"]}
+    for entry in entries:
+        cells = [f"{f * figures(arrays(entry[key]))[name]:.4g}" for key, name, f in _COLUMNS]
+        about = [
+            entry.get(name) for name in ("steps", "seed", "bf16", "loss", "mflop", "parameters", "seconds")
+        ]
+        print(
+            f"{entry['variant']:18s}",
+            *(f"{a:.4g}" if isinstance(a, float) else a for a in about),
+            ":",
+            *cells,
+        )
+        base = bases.get(entry.get("steps"))
+        if base is None or base is entry or entry["variant"] == "coarse-bins":
+            continue
+        pairs = [difference(arrays(entry[key]), arrays(base[key]), name) for key, name, _ in _COLUMNS]
+        print(
+            "   against base    ",
+            *(f"{f * d:+.3g}+-{f * e:.2g}" for (d, e), (_, _, f) in zip(pairs, _COLUMNS, strict=True)),
+        )
 
 
 def main():
-    """Run the variants."""
+    """Train the variants, or print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--data", help="directory with templates, statistics and real spectra")
+    parser.add_argument("-o", "--output", required=True, help="JSON lines, to which results are added")
+    parser.add_argument("--steps", type=int, nargs="+", default=[250], help="of 64 spectra")
+    parser.add_argument("--seed", type=int, default=7, help="of examples and first weights")
+    parser.add_argument("--single", dest="bf16", action="store_false", help="no half precision")
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=[*VARIANTS, _PACKAGED])
+    parser.add_argument("--table", action="store_true")
     args = parser.parse_args()
+    if args.table:
+        table(args)
+        return
     torch.set_flush_denormal(True)
-    print(
-        f"{args.steps} steps of 128 spectra; fractions within 600 and 3000 km/s, NMAD and bias in km/s",
-        file=sys.stderr,
-    )
-    print(f"{'variant':18s} {'simulated':>20s}   {'real BOSS quasars':>26s}", flush=True)
+    keys = "variant", "steps", "seed", "bf16"
+    done = [tuple(entry.get(key) for key in keys) for entry in records(args.output)]
     for name in args.variants:
-        train_and_judge(name, args)
+        for steps in args.steps:
+            if name == _PACKAGED:
+                record(args.output, packaged(args))
+            elif (name, steps, args.seed, args.bf16) not in done:
+                record(args.output, train(name, steps, args))
+                print(name, steps, flush=True)
 
 
 if __name__ == "__main__":
