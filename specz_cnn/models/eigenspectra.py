@@ -38,6 +38,7 @@ SAMPLE = 2
 SHIFT = SAMPLE * LATTICE_STEP * float(np.log(10.0))
 
 _N_POLYNOMIAL = 3
+_REGULAR = 1e-6  # of the diagonal, added to it
 _SETS = "measuring", "describing"
 
 
@@ -275,22 +276,32 @@ def _chi2(data, first, second, prior):
     ``first``, shape (batch, n_shifts, 4, n_spectra), is that of the rows of ``data.weighted`` with the eigenspectra, ``second``,
     shape (batch, n_shifts, n_pairs), that of the weights with products of two.
     """
-    batch, n_shifts = second.shape[:2]
-    first, second = first.double(), second.double()
-    k = len(prior)
-    n = k + _N_POLYNOMIAL
+    k, m = len(prior), _N_POLYNOMIAL
+    n = k + m
+    # The normal equations above their diagonal, the polynomial's first, and their right side as one more column; all shifts
+    # of an element lie side by side, so that elimination goes through all of them at once.
+    table = second.new_empty(n, n + 1, *second.shape[:2], dtype=torch.float64)
+    first, second = first.permute(2, 3, 0, 1), second.permute(2, 0, 1)
+    table[:m, :m] = data.polynomial.permute(1, 2, 0)[..., None]
+    table[:m, m:n] = first[:m]
+    table[:m, n] = data.right.T[..., None]
+    table[m:, n] = first[m]
     i, j = torch.triu_indices(k, k)
-    normal = second.new_zeros(batch, n_shifts, n, n)
-    normal[:, :, i, j] = second
-    normal[:, :, j, i] = second
-    cross = first[:, :, :_N_POLYNOMIAL]
-    normal[:, :, :k, k:] = cross.transpose(2, 3)
-    normal[:, :, k:, :k] = cross
-    normal[:, :, k:, k:] = data.polynomial[:, None]
-    right = torch.cat([first[:, :, -1], data.right[:, None].expand(-1, n_shifts, -1)], 2)
-    diagonal = torch.arange(k, device=normal.device)
-    normal[:, :, diagonal, diagonal] += prior.to(normal)
-    return data.total[:, None] - _explained(normal, right)
+    table[m + i, m + j] = second.double()
+    diagonal = torch.arange(n)
+    table[diagonal[m:], diagonal[m:]] += prior.to(table)[:, None, None]
+    size = table[diagonal, diagonal].clamp(min=1e-30).rsqrt()
+    size = torch.cat([size, torch.ones_like(size[:1])])
+    rows = [table[a, a:] * (size[a:] * size[a]) for a in range(n)]
+    for row in rows:
+        row[0].mul_(1 + _REGULAR).add_(_REGULAR**2)
+    explained = torch.zeros_like(rows[0][0])
+    for a, row in enumerate(rows):
+        share = row[1:] / row[0]
+        explained += share[-1] * row[-1]
+        for b in range(a + 1, n):
+            rows[b].addcmul_(share[b - a - 1], row[b - a :], value=-1)
+    return data.total[:, None] - explained
 
 
 @dataclass(frozen=True)
@@ -331,15 +342,8 @@ def _scale(flux, ivar):
 def _regular(normal):
     """A normal matrix that can be solved, whatever is lacking."""
     diagonal = normal.diagonal(dim1=-2, dim2=-1)
-    return normal + torch.diag_embed(1e-6 * diagonal + 1e-12 * diagonal.amax(-1, keepdim=True) + 1e-30)
-
-
-def _explained(normal, right):
-    """The part of chi2 that a fit takes away."""
-    scale = normal.diagonal(dim1=-2, dim2=-1).clamp(min=1e-30).rsqrt()
-    normal = _regular(normal * scale[..., None] * scale[..., None, :])
-    right = right * scale
-    return (right * torch.linalg.solve(normal, right[..., None])[..., 0]).sum(-1)
+    floor = _REGULAR**2 * diagonal.amax(-1, keepdim=True) + 1e-30
+    return normal + torch.diag_embed(_REGULAR * diagonal + floor)
 
 
 @cache

@@ -149,7 +149,10 @@ def peak_probability(likelihood, model):
     temperature = temperature * np.maximum(least / np.maximum(likelihood.freedom, 1)[:, None], 1)
     p = normalised(np.exp(-0.5 * (fine - least) / temperature))
     floor, wing = floor[:, 0] / SPEED_OF_LIGHT, wing[:, 0] / SPEED_OF_LIGHT
-    core = normalised((1 - share) * convolved(p, floor) + share * convolved(p, wing))
+    n_cells = p.shape[1]
+    core = normalised(
+        _smoothed(p, (1 - share) * _gaussian(n_cells, floor) + share * _gaussian(n_cells, wing))
+    )
     log_p = np.log(np.maximum(core, TINY)) + alpha * likelihood.prior
     return core, normalised(np.exp(log_p - log_p.max(1, keepdims=True)))
 
@@ -186,11 +189,21 @@ def at_redshift(nodes, z):
 
 def convolved(p, sigma, offset=0.0):
     """Rows of cells convolved with Gaussians of a width and an offset, in ln(1 + z), that differ from row to row."""
-    size = 2 * p.shape[1]
-    frequency = 2 * np.pi * np.fft.rfftfreq(size) / _CELL
-    sigma, offset = np.reshape(sigma, (-1, 1)), np.reshape(offset, (-1, 1))
-    kernel = np.exp(-0.5 * (frequency * sigma) ** 2 - 1j * frequency * offset)
-    return np.maximum(np.fft.irfft(np.fft.rfft(p, size, axis=1) * kernel, size, axis=1)[:, : p.shape[1]], 0)
+    return _smoothed(p, _gaussian(p.shape[1], sigma, offset))
+
+
+def _gaussian(n_cells, sigma, offset=0.0):
+    """Fourier transforms of Gaussians, for `_smoothed`: shape (n, n_cells + 1)."""
+    frequency = 2 * np.pi * np.fft.rfftfreq(2 * n_cells) / _CELL
+    kernel = np.exp(-0.5 * (frequency * np.reshape(sigma, (-1, 1))) ** 2)
+    if np.any(offset):
+        kernel = kernel * np.exp(-1j * frequency * np.reshape(offset, (-1, 1)))
+    return kernel
+
+
+def _smoothed(p, kernel):
+    n, size = p.shape[1], 2 * p.shape[1]
+    return np.maximum(np.fft.irfft(np.fft.rfft(p, size, axis=1) * kernel, size, axis=1)[:, :n], 0)
 
 
 def normalised(p):
