@@ -107,7 +107,8 @@ class Measurement:
     limits : dict
         ``p_peak``: probability from which on a runner-up is measured.  ``n_pixels`` and ``z_max``: fewer pixels or higher
         redshifts are left to the network, and so are spectra of whose pixels blueward of C IV more than the share
-        ``trough`` lie far below the fit.  ``z_systemic``: redshift from which on the fit, which follows the shifted lines of
+        ``trough`` lie far below the fit.  ``move``: how far the fit may move a redshift from the network's, a function of redshift
+        in km/s; one that would go further has followed something else.  ``z_systemic``: redshift from which on the fit, which follows the shifted lines of
         high ionisation, has nothing to say of the systemic redshift.  ``outliers``: share of pixels off by more than 5 sigma that is too many.
     frames : dict
         ``offset`` of systemic redshifts from those of the pipeline and their ``scatter``, functions of redshift in km/s.
@@ -169,6 +170,10 @@ class Measurement:
         chi2, outliers, trough = self.judge(flux[main], ivar[main], fitted.middle[:k])
         # Of a runner-up nobody asks how well it is described.
         by_fit = ~self.leans(found, np.concatenate([trough, np.zeros(len(second))]))
+        expected = u - self._between_frames(np.expm1(u))[0] if frame == "systemic" else u
+        by_fit &= SPEED_OF_LIGHT * np.abs(fitted.middle - expected) <= at_redshift(
+            self.limits["move"], found.z
+        )
 
         best = Interval(*(values[:k] for values in (fitted.low, fitted.middle, fitted.high)))
         network = Interval(*(np.log1p(values[main]) for values in (own.z_lo, own.z, own.z_hi)))
@@ -312,7 +317,7 @@ class Measurement:
 
     def _between_frames(self, z):
         """Offset of the systemic frame from the pipeline's and its scatter, in ln(1 + z)."""
-        return (at_redshift(self.frames[name], z) / SPEED_OF_LIGHT for name in ("offset", "scatter"))
+        return tuple(at_redshift(self.frames[name], z) / SPEED_OF_LIGHT for name in ("offset", "scatter"))
 
     def _systemic(self, core, found, pdf, step):
         """p(u) of the systemic redshift, of a network in its frame and the fit, which is given in the pipeline's."""

@@ -60,7 +60,7 @@ def test_every_name_is_packaged():
     assert set(specz_cnn.list_models()) >= {"rnet-e", "rnet-pz", "rnet", "rnet-z2.8-3.0"}
 
 
-# Measured by eigenspectra-4 about the peaks of two very different models: of the pipeline's frame and, of the first, systemic.
+# Measured by eigenspectra-5 about the peaks of two very different models: of the pipeline's frame and, of the first, systemic.
 _MEASURED = {
     "spec-3655-55240-0002.fits": (2.35314, 2.35257),
     "spec-3655-55240-0026.fits": (2.24815, 2.24159),
@@ -78,7 +78,7 @@ _MEASURED_SIMULATED = {
 @pytest.mark.parametrize("name", _MEASURED)
 def test_measured(name, spectra_dir):
     result = specz_cnn.fit_redshift_cnn(spectra_dir / name, model="rnet-e-3", cross_check=None)
-    assert result.provenance["measurement"] == "eigenspectra-4"
+    assert result.provenance["measurement"] == "eigenspectra-5"
     assert _velocity(result.z, _MEASURED[name][0]) < 5
     assert _velocity(result.z_sys, _MEASURED[name][1]) < 5
 

@@ -27,6 +27,7 @@ STEP = 4 * NATIVE
 N_BINS = 2272
 MODEL = {"alpha": 0.6, "temperature": 1.0, "floor": 20.0, "share": 0.05, "wing": 300.0}
 LIMITS = {"p_peak": 0.01, "n_pixels": 100, "z_max": 5.0, "z_systemic": 1.05, "trough": 0.1, "outliers": 0.05}
+LIMITS |= {"move": {"z": [1.0, 1.2], "value": [4000.0, 1500.0]}}
 FRAMES = {"offset": {"z": [1.0, 3.0], "value": [0.0, 400.0]}, "scatter": 150.0}
 
 
@@ -192,6 +193,19 @@ def test_where_the_network_stays():
     np.testing.assert_allclose(found.own.z[1:], own.z[1:], rtol=1e-12)
     np.testing.assert_allclose(found.own.z_err[1:], own.z_err[1:], rtol=1e-5)
     np.testing.assert_allclose(found.own.pdf.sum(1), 1)
+
+
+def test_no_fit_moves_a_redshift_far_where_no_narrow_lines_are_seen():
+    z = np.array([0.5, 2.5, 2.5])
+    flux, ivar = made_up_spectra(z)
+    # Wide peaks, so that the fit could go anywhere; in the systemic frame the mean offset is no move.
+    own = network(z + (1 + z) * np.array([2000, 2000, 1000]) / C, sigma=1500.0)
+    found = measurement()(own, flux, ivar)
+    assert found.by_fit.tolist() == [True, False, True]
+    assert np.abs(C * (found.own.z - z) / (1 + z))[[0, 2]].max() < 60
+    assert found.own.z[1] == pytest.approx(own.z[1], rel=1e-12)
+    frames = {"offset": 700.0, "scatter": 150.0}
+    assert measurement(frames=frames)(own, flux, ivar, frame="systemic").by_fit.all()
 
 
 def test_pixels_beyond_single_precision_are_left_to_the_network():
