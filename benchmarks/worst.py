@@ -22,12 +22,14 @@ from high_redshift import spectra as on_lattice
 from specz_cnn import SpectrumArrays, decode_flags, fit_redshift_cnn, fit_redshifts_cnn
 from specz_cnn.evaluate import split_half
 from specz_cnn.evaluate.figure_style import BLUE, GREEN, GREY, ORANGE, prepared_figure, styled
-from specz_cnn.results.lines import LINES
+from specz_cnn.results.lines import LINES, line_table
 from specz_cnn.results.plotting import save_figure, smooth_flux
 from specz_cnn.velocity import SPEED_OF_LIGHT, velocity_difference
 
 _NEAR = 4000.0  # km/s shown of p(z)
 _SMOOTH = 5.0  # native pixels
+#: The line whose profile is drawn behind p(z): the first of these that is clearly seen, those of low ionisation first.
+_TELLING = "[OIII]", "MgII", "Ha", "CIII]", "CIV", "Lya"
 _MORE_LINES = {"NV": 1240.81, "SiIV": 1399.4}
 
 
@@ -128,7 +130,8 @@ def draw_flux(axes, case):
             if axes.get_xlim()[0] < place < axes.get_xlim()[1]:
                 axes.axvline(place, color=colour, ls=style, lw=1.1)
                 if colour == GREEN:
-                    axes.text(place, high * 1.18, f" {name}", fontsize=7, color=GREEN, va="top")
+                    top = 1.18 if name != "NV" else 1.08
+                    axes.text(place, high * top, f" {name}", fontsize=7, color=GREEN, va="top")
     (before, _), (now, error) = case.found("before"), case.found("now")
     offsets = [f"{velocity_difference(z, case.z):+,.0f}" for z in (before, now)]
     sigma = SPEED_OF_LIGHT * error / (1 + now)
@@ -137,17 +140,43 @@ def draw_flux(axes, case):
     axes.set_title(title, fontsize=8)
 
 
+def draw_line(axes, case):
+    """The profile of the line that tells most, against velocity from the true redshift."""
+    spectrum = case.spectrum
+    seen = {}
+    for z in (case.z, case.found("now")[0]):
+        rows = line_table(spectrum.loglam, spectrum.flux, spectrum.ivar, z)
+        seen |= {str(row["name"]): row["rest_wavelength"].value for row in rows if row["snr"] > 6}
+    name = next((name for name in _TELLING if name in seen), None)
+    if name is None:
+        return
+    velocity = SPEED_OF_LIGHT * (10**spectrum.loglam / seen[name] / (1 + case.z) - 1)
+    near = (np.abs(velocity) < _NEAR) & (spectrum.ivar > 0)
+    flux = smooth_flux(spectrum.flux, spectrum.ivar, 2.0 if name == "[OIII]" else _SMOOTH)[near]
+    flux = (flux - flux.min()) / (flux.max() - flux.min()) * axes.get_ylim()[1] * 0.95
+    axes.plot(velocity[near], flux, color=GREY, lw=0.9)
+    axes.text(0.98, 0.97, name, transform=axes.transAxes, fontsize=7, color=GREY, ha="right", va="top")
+
+
 def draw_density(axes, case):
-    """p(z) before and now about the truth, or over the whole range where both are far away."""
+    """p(z) before and now about the truth, or over the whole range where it is far away."""
+    far = abs(velocity_difference(case.found("now")[0], case.z)) > _NEAR
     for which, colour in (("before", BLUE), ("now", ORANGE)):
         velocity, density = case.density(which)
-        far = abs(velocity_difference(case.found("now")[0], case.z)) > _NEAR
         x = np.exp(velocity / SPEED_OF_LIGHT) * (1 + case.z) - 1 if far else velocity
         shown = np.ones(len(x), bool) if far else np.abs(velocity) < _NEAR
-        axes.fill_between(x[shown], density[shown], step="mid", color=colour, alpha=0.4, lw=0, label=which)
-        axes.axvline(case.z if far else 0, color=GREEN, lw=1.1)
-    axes.set(yticks=[], ylim=(0, None))
-    axes.set_xlabel("redshift" if far else "km/s from the truth", fontsize=7, labelpad=1)
+        if far:
+            axes.plot(x[shown], density[shown], color=colour, lw=1, label=which)
+        else:
+            axes.fill_between(
+                x[shown], density[shown], step="mid", color=colour, alpha=0.45, lw=0, label=which
+            )
+    axes.axvline(case.z if far else 0, color=GREEN, lw=1.1)
+    axes.set(yticks=[], ylim=(0, axes.get_ylim()[1]))
+    if not far:
+        axes.set_xlim(-_NEAR, _NEAR)
+        draw_line(axes, case)
+    axes.set_xlabel("redshift" if far else "km/s from the label", fontsize=7, labelpad=1)
     axes.tick_params(labelsize=7)
 
 
@@ -155,7 +184,7 @@ def draw_density(axes, case):
 def draw(columns):
     """The figure: a column of spectra with their p(z) for each sample."""
     figure = prepared_figure(None, 15, 2.1 * max(map(len, columns)))
-    grid = figure.add_gridspec(max(map(len, columns)), 2 * len(columns), width_ratios=(3, 1) * len(columns))
+    grid = figure.add_gridspec(max(map(len, columns)), 2 * len(columns), width_ratios=(2.2, 1) * len(columns))
     for number, cases in enumerate(columns):
         for row, case in enumerate(cases):
             axes = figure.add_subplot(grid[row, 2 * number])
@@ -164,8 +193,9 @@ def draw(columns):
             axes.grid(visible=False)
             axes = figure.add_subplot(grid[row, 2 * number + 1])
             draw_density(axes, case)
+            axes.grid(visible=False)
             if row == 0:
-                axes.legend(fontsize=7, loc="upper left", labelcolor=GREY)
+                axes.legend(fontsize=7, loc="upper right" if number == 0 else "upper left")
     return figure
 
 

@@ -291,8 +291,7 @@ class Fitter:
         confidence = certainty(right, p_qso)
         flags = 0
         if self._measurement is None:
-            frames = None if self.info.frame == "systemic" else packaged_measurement().frames
-            values = systemic_from(own, frames)
+            values = systemic_from(own, packaged_measurement().frames, self.info.frame)
         else:
             found = self._measurement(
                 own,

@@ -113,6 +113,7 @@ class Measurement:
     frames : dict
         ``offset`` of systemic redshifts from those of the pipeline and their ``scatter``, functions of redshift in km/s.
         ``doubt``: by how much the pipeline's frame itself is uncertain, at redshifts where no labels say where it lies.
+        ``magnesium``: by how much the systemic frame is, where Mg II itself scatters about the host galaxies.
     factor : dict or float, optional
         By which half widths of p(u) are multiplied to hold 68 %, a function of redshift.
     tag : str, optional
@@ -163,7 +164,7 @@ class Measurement:
             flux[rows], ivar[rows], u, own.pdf[rows], own.step, convention=convention, frame=frame
         )
         core, p = peak_probability(found, self.model)
-        doubt = at_redshift(self.frames.get("doubt", 0.0), found.z) / SPEED_OF_LIGHT
+        doubt = self._in_velocity("doubt", found.z)
         if (unsure := doubt > 0).any():
             p[unsure] = normalised(convolved(p[unsure], doubt[unsure]))
         fitted = interval_of(p, found.centre).stretched(at_redshift(self.factor, found.z))
@@ -182,6 +183,7 @@ class Measurement:
             p_sys = self._systemic(core[:k], found.rows(slice(k)), own.pdf[main], own.step)
             informed = by_fit[:k] & (own.z[main] < self.limits["z_systemic"])
             systemic = interval_of(p_sys, found.centre[:k]).where(informed, network)
+            systemic = systemic.moved(0.0, self._in_velocity("magnesium", own.z[main]))
             best = best.where(by_fit[:k], network.moved(-offset, scatter))
         else:
             best = best.where(by_fit[:k], network)
@@ -317,7 +319,11 @@ class Measurement:
 
     def _between_frames(self, z):
         """Offset of the systemic frame from the pipeline's and its scatter, in ln(1 + z)."""
-        return tuple(at_redshift(self.frames[name], z) / SPEED_OF_LIGHT for name in ("offset", "scatter"))
+        return self._in_velocity("offset", z), self._in_velocity("scatter", z)
+
+    def _in_velocity(self, name, z):
+        """One of the functions of `frames`, zero if it is none of them, in ln(1 + z)."""
+        return at_redshift(self.frames.get(name, 0.0), z) / SPEED_OF_LIGHT
 
     def _systemic(self, core, found, pdf, step):
         """p(u) of the systemic redshift, of a network in its frame and the fit, which is given in the pipeline's."""
@@ -327,14 +333,16 @@ class Measurement:
         return normalised(np.exp(log_p - log_p.max(1, keepdims=True)))
 
 
-def systemic_from(own, frames=None):
+def systemic_from(own, frames=None, frame="sdss"):
     """Systemic redshifts of networks that are not measured.
 
     Parameters
     ----------
     own : `~specz_cnn.redshift.posterior.Posterior`
     frames : dict, optional
-        ``Measurement.frames`` for a network in the frame of SDSS; None for one in the systemic frame.
+        ``Measurement.frames``; without them redshifts and errors stay as they are.
+    frame : str, optional
+        Of the network's redshift: "sdss" or "systemic".
 
     Returns
     -------
@@ -343,10 +351,8 @@ def systemic_from(own, frames=None):
     low, middle, high = (np.log1p(values) for values in (own.z_lo, own.z, own.z_hi))
     interval = Interval(low, middle, high)
     if frames is not None:
-        offset, scatter = (
-            at_redshift(frames[name], own.z) / SPEED_OF_LIGHT for name in ("offset", "scatter")
-        )
-        interval = interval.moved(offset, scatter)
+        moves = ("offset", "scatter") if frame == "sdss" else ("none", "magnesium")
+        interval = interval.moved(*(at_redshift(frames.get(m, 0.0), own.z) / SPEED_OF_LIGHT for m in moves))
     names = ("z_sys", "z_sys_err", "z_sys_lo", "z_sys_hi")
     return dict(zip(names, interval.columns(slice(None), len(own.z)), strict=True))
 
