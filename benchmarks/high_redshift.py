@@ -4,7 +4,8 @@
 
 Prints for each sample (XQ-100, XQz5, XQR-30, and six others at z ~ 6), for ``z`` and ``z_sys``: number, median and NMAD of
 the velocity difference, pull, share of the truths inside the 68 % interval, number unflagged, unflagged and off by more
-than 3000 km/s, and the slope of the difference with the blueshift of C IV; then how many sky fibres pass unflagged.
+than 3000 km/s, and the slope of the difference with the blueshift of C IV; then how many sky fibres pass unflagged,
+and how many of those that `specz_cnn.training.recipe.outside_validation` keeps from training.
 
 References
 ----------
@@ -22,6 +23,7 @@ from labelled_shards import read
 
 from specz_cnn import SpectrumArrays, fit_redshifts_cnn
 from specz_cnn.evaluate import split_half
+from specz_cnn.training.recipe import outside_validation
 from specz_cnn.velocity import OUTLIER_VELOCITY, nmad, velocity_difference
 
 
@@ -71,9 +73,13 @@ def main():
         for name in np.unique(sample):
             chosen = (sample == name) & wanted
             report(name, table[chosen], data["z_systemic"][chosen], blueshift[chosen])
-    rows, _ = spectra(Path(args.data) / "sky_fibres.npz")
-    free = (np.asarray(fit_redshifts_cnn(rows, **models)["flags"]) == 0).sum()
-    print(f"sky fibres unflagged: {free} of {len(rows)}")
+    path = Path(args.data) / "sky_fibres.npz"
+    rows, _ = spectra(path)
+    free = np.asarray(fit_redshifts_cnn(rows, **models)["flags"]) == 0
+    apart = ~outside_validation(path)
+    print(
+        f"sky fibres unflagged: {free.sum()} of {len(rows)}; of plates that no recipe trains on: {(free & apart).sum()} of {apart.sum()}"
+    )
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ _RANGE = 1.6, 2.3  # of redshift: both lines in view
 _REPEAT = 20  # simulated quasars for each real one
 _PERCENT = 5, 16, 50, 84, 95
 _CLEAR = 5.0, 500.0  # S/N of both lines, error of their velocities in km/s
+_STARTS = 0.0, -2500.0, -5000.0  # km/s: where C IV is looked for
 _WIDTHS = 5, 15, 30, 60, 200  # Angstrom: ranges of the equivalent width of C IV
 #: Mean of 30,000 quasars of SDSS DR7 that are quiet in radio (Richards et al. 2011).
 _RICHARDS = 1.85, -810.0
@@ -72,19 +73,25 @@ class Shifts:
 def velocities(loglam, flux, ivar, z):
     """Velocities of C IV and Mg II against the redshift, NaN where a line is not clear.
 
-    The window of a line follows what is found in it, so that it holds lines that are shifted far.
+    The window of a line begins where the line is seen best and follows what is found in it, so that it holds lines that are
+    shifted far.
     """
+
+    def look(velocity, name):
+        rows = line_table(loglam, flux, ivar, (1 + z) * (1 + velocity / SPEED_OF_LIGHT) - 1)
+        return next(row for row in rows if row["name"] == name)
+
     found = []
-    for name in ("CIV", "MgII"):
-        velocity = 0.0
-        for _ in range(3):
-            centre = (1 + z) * (1 + velocity / SPEED_OF_LIGHT) - 1
-            row = next(row for row in line_table(loglam, flux, ivar, centre) if row["name"] == name)
+    for name, starts in (("CIV", _STARTS), ("MgII", (0.0,))):
+        row = max((look(start, name) for start in starts), key=lambda row: np.nan_to_num(row["snr"]))
+        velocity = np.nan
+        for _ in range(2):
             clear = row["snr"] > _CLEAR[0] and row["velocity_err"].value < _CLEAR[1]
-            velocity = SPEED_OF_LIGHT * (row["peak"].value / row["rest_wavelength"].value / (1 + z) - 1)
-            if not clear:
-                break
-        found.append(velocity if clear else np.nan)
+            peak = row["peak"].value / row["rest_wavelength"].value / (1 + z)
+            velocity = SPEED_OF_LIGHT * (peak - 1) if clear else np.nan
+            if clear:
+                row = look(velocity, name)
+        found.append(velocity)
     return tuple(found)
 
 
@@ -209,8 +216,8 @@ def main():
         f"C IV against Mg II (km/s)    n  {'      '.join(f'{p} %' for p in _PERCENT)}   rank correlation with EW"
     )
     print(f"real, {_RANGE[0]} < z < {_RANGE[1]}     {found}\nsimulated like them   {made}")
-    places = np.array([1.7, 2.2, 2.6, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 6.5, 7.0])
-    at = torch.empty(1000).uniform_(*_RANGE, generator=torch.Generator().manual_seed(4))
+    places = np.array([1.7, 2.2, 2.6, 3.0, 3.5, 4.0, 4.5, 5.0, 5.8, 6.4, 7.0])
+    at = torch.empty(800).uniform_(*_RANGE, generator=torch.Generator().manual_seed(4))
     both, width = clean(simulator, at, 5)
     ideal = Shifts(both[:, 0] - both[:, 1], width, at.numpy())
     magnesium = np.nanmedian(both[:, 1])
@@ -220,7 +227,7 @@ def main():
     # Mg II of the simulation is known where it is in view; beyond, the frame is its mean.
     trend = []
     for number, place in enumerate(places):
-        velocity = clean(simulator, torch.full((400,), place), 100 + number)[0][:, 0] - magnesium
+        velocity = clean(simulator, torch.full((300,), place), 100 + number)[0][:, 0] - magnesium
         trend.append(np.nanpercentile(velocity, _PERCENT))
         print(f"simulated, z = {place:.1f}           " + " ".join(f"{value:+6.0f}" for value in trend[-1]))
     with np.load(data / "xq_spectra.npz") as file:
