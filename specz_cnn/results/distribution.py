@@ -36,18 +36,20 @@ def window_sum(values, half):
     """
     n, n_bins = values.shape
     size = 2 * half + 1
+    padded = np.zeros((n, n_bins + 2 * half))
+    padded[:, half : half + n_bins] = values
+    # All rows as one: what reaches over their ends are sums that start in the padding, which nobody asks for.
+    sums = padded.reshape(-1)
+    wanted = max(sums.size - 2 * half, 0)
+    total, done, width = np.zeros_like(padded), 0, 1
     # Sums of two neighbours, of four, of eight, ...: those that make up the size are added up.
-    sums = np.zeros((n, n_bins + 2 * size))
-    sums[:, half : half + n_bins] = values
-    total, done, width = None, 0, 1
     while True:
         if size & width:
-            piece = sums[:, done : done + n_bins]
-            total = piece.copy() if total is None else np.add(total, piece, out=total)
+            total.reshape(-1)[:wanted] += sums[done : done + wanted]
             done += width
         if 2 * width > size:
-            return total
-        sums = sums[:, :-width] + sums[:, width:]
+            return total[:, :n_bins]
+        sums = sums[:-width] + sums[width:]
         width *= 2
 
 
