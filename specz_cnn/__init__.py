@@ -113,7 +113,7 @@ def __dir__():
 # The loader and the writer "SDSS spec-lite". Importing specutils takes seconds, which commands that read nothing shall not cost.
 when_imported(
     "specutils",
-    [f"specz_cnn.io.{name}" for name in ("spec_lite", "formats.registration", "writer", "loader_masks")],
+    [f"specz_cnn.io.{name}" for name in ("spec_lite", "formats.registration", "writer")],
 )
 
 # A program that does not care about our messages does not see them (the advice to libraries in the documentation of logging).

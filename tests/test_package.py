@@ -42,6 +42,19 @@ def test_commands_that_read_nothing_start_at_once(words):
     assert not found & {"astropy", "specutils", "torch", "requests", "scipy", "matplotlib"}
 
 
+def test_a_spectrum_of_sdss_is_measured_without_specutils():
+    """Its import is half of a cold start, and a quarter of scipy is a tenth; what comes later has our loaders all the same."""
+    code = "import sys; from specz_cnn.cli import main; main(['fit', '--example', '--quiet'])\n"
+    code += _MODULES.replace("print(*", "print('imported', *")
+    code += "\nprint('scipy.interpolate' in sys.modules, 'end')\n"
+    code += "import specutils; from astropy.io import registry\n"
+    code += "print(hasattr(registry.get_reader('SDSS-III/IV spec', specutils.Spectrum), 'notes_masks'))"
+    words = run_python(code)
+    found = set(words[words.index("imported") : words.index("end")])
+    assert "torch" in found and not found & {"specutils", "gwcs", "ndcube", "dask", "matplotlib"}
+    assert words[words.index("end") - 1] == "False" and words[-1] == "True"
+
+
 _FORMATS = (
     "from astropy.io import registry\n"
     "print('SDSS_spec-lite' in [f.replace(' ', '_') for f in registry.get_formats(specutils.Spectrum)['Format']])"

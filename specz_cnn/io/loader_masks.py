@@ -93,6 +93,3 @@ def _is_from_sdss_loader(spectrum):
     if not hasattr(header, "get") or "and_mask" in meta or not kept:
         return False
     return "SDSS" in str(header.get("TELESCOP", "")) and "VERS2D" in header
-
-
-remember_masks()

@@ -13,7 +13,7 @@ __all__ = ["fit_redshift_cnn", "fit_redshifts_cnn"]
 if not TYPE_CHECKING:  # or every name would be one
 
     def __getattr__(name):
-        # The fit imports specutils; calibration and posterior do not need it.
+        # Calibration and posterior need nothing of what a fit reads with.
         if name in __all__:
             from specz_cnn.redshift import fit
 

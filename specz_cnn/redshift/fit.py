@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sized
 from functools import partial
 from io import IOBase
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io.fits import HDUList
-from specutils import Spectrum, SpectrumCollection
 
 from specz_cnn.io import SpectrumArrays
 from specz_cnn.io.convert import arrays_from_spectrum, split_spectrum
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from astropy.table import QTable
+    from specutils import Spectrum
 
     from specz_cnn.io.bitmask import MaskPolicy
     from specz_cnn.typing import Device, ModelName, PathLike
@@ -181,7 +182,9 @@ def fit_redshifts_cnn(
     if batch_size < 1:
         raise ValueError(f"batch_size must be positive, not {batch_size}")
     n_workers = number_of_workers(n_workers)
-    if isinstance(spectra, str | os.PathLike | Spectrum | SpectrumCollection | SpectrumArrays):
+    if isinstance(
+        spectra, (str, os.PathLike, SpectrumArrays, *_of_specutils("Spectrum", "SpectrumCollection"))
+    ):
         spectra = [spectra]
     elif isinstance(spectra, HDUList | IOBase | bytes | Mapping) or not isinstance(spectra, Iterable):
         # Some of these are iterable: HDUs, lines, bytes and keys are no spectra.
@@ -213,15 +216,23 @@ def _one_spectrum(spectrum, options):
         if len(spectra) > 1:
             raise ValueError(f"{spectrum}: {len(spectra)} spectra in this file; see fit_redshifts_cnn")
         return spectra[0]
-    if isinstance(spectrum, Spectrum) and spectrum.flux.ndim == 1:
+    if isinstance(spectrum, _of_specutils("Spectrum")) and spectrum.flux.ndim == 1:
         return arrays_from_spectrum(spectrum, air=options.air)
     other = _READ_FIRST if isinstance(spectrum, HDUList | IOBase) else "see fit_redshifts_cnn"
     raise TypeError(f"fit_redshift_cnn takes one spectrum or path, not {_kind(spectrum)}; {other}")
 
 
+def _of_specutils(*names):
+    """Classes of specutils; none before somebody has imported it, which takes half of the time of a cold start."""
+    module = sys.modules.get("specutils")
+    return tuple(getattr(module, name) for name in names if hasattr(module, name))
+
+
 def _kind(spectrum):
     name = type(spectrum).__name__
-    return f"a {name} of shape {spectrum.flux.shape}" if isinstance(spectrum, Spectrum) else f"a {name}"
+    if isinstance(spectrum, _of_specutils("Spectrum")):
+        return f"a {name} of shape {spectrum.flux.shape}"
+    return f"a {name}"
 
 
 def _prepare_all(spectra, grid, n_workers, options):
@@ -253,7 +264,7 @@ def _prepare_item(item, grid, options):
         yield from prepare_file(item, grid, options)
     elif isinstance(item, SpectrumArrays):
         yield prepare(item, grid)
-    elif isinstance(item, Spectrum | SpectrumCollection | list | tuple):
+    elif isinstance(item, (list, tuple, *_of_specutils("Spectrum", "SpectrumCollection"))):
         try:
             parts = list(split_spectrum(item))
             if not parts:

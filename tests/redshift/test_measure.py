@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.interpolate import CubicSpline
 
 from specz_cnn.io.grid import ModelGrid
 from specz_cnn.models.eigenspectra import (
@@ -17,7 +18,7 @@ from specz_cnn.models.eigenspectra import (
     read_eigenspectra,
     write_eigenspectra,
 )
-from specz_cnn.redshift.cells import NATIVE, at_redshift
+from specz_cnn.redshift.cells import NATIVE, _spline, at_redshift
 from specz_cnn.redshift.measure import GRID, Measurement, packaged_measurement, systemic_from
 from specz_cnn.redshift.posterior import Posterior
 from specz_cnn.redshift.precision import calibrate_measurement
@@ -305,6 +306,13 @@ def test_model_at_native_pixels():
     model = measurement().model_flux(flux[0], ivar[0], 1.1, loglam)
     on_grid = np.interp(loglam, GRID.loglam, flux[0])
     assert np.abs(model - on_grid).mean() < 0.03 * np.abs(flux).mean()
+
+
+def test_cells_lie_on_the_spline_of_scipy():
+    n_shifts, n_cells = _spline().shape
+    places = (np.arange(n_cells) + 0.5) * (n_shifts - 1) / n_cells
+    wanted = CubicSpline(np.arange(n_shifts), np.eye(n_shifts))(places)
+    np.testing.assert_allclose(_spline().T, wanted, rtol=0, atol=1e-14)
 
 
 def test_functions_of_redshift():

@@ -1,4 +1,7 @@
-"""Our formats for specutils: by their label always, by content for files that no other reader claims."""
+"""Our formats for specutils: by their label always, by content for files that no other reader claims.
+
+Imported as soon as specutils is; what its own loaders mask is remembered from then on.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from specutils.io.registers import data_loader
 from specz_cnn.io.formats import OWN_FORMATS
 from specz_cnn.io.formats.claims import unless_claimed
 from specz_cnn.io.layout import SpecLiteError, open_spec_lite
+from specz_cnn.io.loader_masks import remember_masks
 
 __all__ = ["register"]
 
@@ -86,3 +90,4 @@ def _label(source):
 
 
 register()
+remember_masks()
