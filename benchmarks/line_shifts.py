@@ -42,6 +42,7 @@ _PERCENT = 5, 16, 50, 84, 95
 _CLEAR = 5.0, 500.0  # S/N of both lines, error of their velocities in km/s
 _STARTS = 0.0, -2500.0, -5000.0  # km/s: where C IV is looked for
 _WIDTHS = 5, 15, 30, 60, 200  # Angstrom: ranges of the equivalent width of C IV
+_ON_TOP = {"frameon": True, "framealpha": 0.75, "edgecolor": "none"}
 #: Mean of 30,000 quasars of SDSS DR7 that are quiet in radio (Richards et al. 2011).
 _RICHARDS = 1.85, -810.0
 #: Median of 38 luminous quasars at 5.78 < z < 7.54, and of quasars of the same luminosity at low redshift (Schindler et al. 2020).
@@ -164,9 +165,12 @@ def draw(found, made, ideal, places, trend, xq):
         left.plot(at, normal, color=GREY, ls=style, lw=1, label=f"Shen+ 2016, log L(1700 Å) = {luminosity:g}")
     left.axvline(_RICHARDS[1], color=RED, lw=1, label="mean, Richards+ 2011")
     left.set(
-        xlim=(-4000, 1500), ylim=(0, 1), xlabel="C IV against Mg II (km/s)", ylabel="share to the blue of it"
+        xlim=(-4000, 1500),
+        ylim=(0, 1.35),
+        xlabel="C IV against Mg II (km/s)",
+        ylabel="share to the blue of it",
     )
-    left.legend(fontsize=7.5, loc="upper left")
+    left.legend(fontsize=7, loc="upper left", **_ON_TOP)
     left.set_title(f"{_RANGE[0]} < z < {_RANGE[1]}")
     middle.plot(ideal.width, ideal.velocity, ".", color=ORANGE, ms=3, alpha=0.35)
     middle.plot(found.width, found.velocity, "o", color=BLUE, ms=4.5, mec="white", mew=0.5)
@@ -188,9 +192,9 @@ def draw(found, made, ideal, places, trend, xq):
         right.errorbar(z, half, [[half - low], [high - half]], fmt=marker, color=BLUE, capsize=3, label=label)
     right.plot(*_RICHARDS, "D", color=RED, label="mean, Richards+ 2011")
     right.plot(*zip(*_SCHINDLER, strict=True), "^", color="black", label="medians, Schindler+ 2020")
-    right.set(xlim=(1.5, 7.1), ylim=(-4000, 1500), xlabel="redshift")
-    right.legend(fontsize=7.5, loc="lower left")
-    right.set_title("and grow with luminosity, here with z")
+    right.set(xlim=(1.5, 7.1), ylim=(-6500, 1500), xlabel="redshift")
+    right.legend(fontsize=7, loc="lower left", **_ON_TOP)
+    right.set_title("and with luminosity, here with z")
     return figure
 
 
