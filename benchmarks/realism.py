@@ -2,35 +2,43 @@
 
 Simulates one quasar for each labelled real BOSS/eBOSS quasar, of the same redshift and S/N, and compares continuum slope,
 equivalent widths, noise autocorrelation and S/N; then trains a small convolutional classifier to tell the two apart,
-with cross-validation by object (0.5 is perfect realism).
+with cross-validation by object (0.5 is perfect realism), by redshift, and with ``--seen`` finds what it sees.
 
-    python benchmarks/realism.py --data DIRECTORY
+    python benchmarks/realism.py --data DIRECTORY [--half calibration] [--seeds 5] [--seen] [-o FIGURE]
+
+What the simulation holds beyond the real sample on purpose is left out: damaged spectra, masked runs, and the shorter coverage
+of the first spectrograph.  Whoever mends the simulation looks at the calibration half only.
 """
 
 from __future__ import annotations
 
 import argparse
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from occlusion import PARTS, draw_map, told_apart, wavelength_map
 
+from specz_cnn.evaluate.split import HALVES, split_half
 from specz_cnn.io.grid import ModelGrid
-from specz_cnn.models.preprocess import standardise
 from specz_cnn.simulate import SimulationConfig, Simulator
 from specz_cnn.simulate.observe import observe_spectra
 from specz_cnn.simulate.quasars import quasar_spectra
 
+_Z_EDGES = (0.0, 0.5, 1.0, 1.8, 2.5, 5.0)
+_REST_EDGES = (900, 1050, 1200, 1500, 1800, 2300, 2900, 3600, 4400, 5200, 6200, 7500, 10500)
 _WINDOWS = {"C IV": (1549.0, 60.0), "C III]": (1909.0, 60.0), "Mg II": (2799.0, 70.0)}
 
 
-def real_quasars(path, grid):
-    """Real BOSS quasars with confirmed redshifts, one spectrum per object: flux, ivar, z, snr, group."""
+def real_quasars(path, grid, half=None):
+    """Real BOSS quasars with confirmed redshifts, one spectrum per object: flux, ivar, z, snr."""
     with np.load(path) as file:
         data = {name: file[name] for name in file}
     loglam = float(data["loglam0"]) + float(data["dloglam"]) * np.arange(data["flux"].shape[1])
     wanted = (data["cls"] == "QSO") & (data["trust"] >= 2) & np.char.startswith(data["run2d"], "v5")
+    if half is not None:
+        wanted &= split_half(data["group"]) == half
     rows = np.flatnonzero(wanted)
     rows = rows[np.unique(data["group"][rows], return_index=True)[1]]
     pairs = [grid.rebin(loglam, data["flux"][i], data["ivar"][i]) for i in rows]
@@ -43,6 +51,19 @@ def with_full_coverage(flux, ivar, *others):
     """Those spectra of which BOSS's whole range was recorded."""
     full = (ivar > 0).float().mean(1) > 0.74
     return tuple(values[full] for values in (flux, ivar, *others))
+
+
+def boss_simulator(directory, grid):
+    """A simulator that observes as BOSS did, each object's errors once."""
+    path = Path(directory) / "dev_spectra.npz"
+    with np.load(path) as file:
+        group, boss = file["group"], np.char.startswith(file["run2d"], "v5")
+    keep = np.zeros(len(group), bool)
+    keep[np.unique(group, return_index=True)[1]] = True
+    config = SimulationConfig(damaged=0.0, masked_runs=False)
+    simulator = Simulator(directory, grid=grid, config=config, noise_keep=keep & boss)
+    simulator.noise = with_full_coverage(simulator.noise, simulator.noise)[0]
+    return simulator
 
 
 def simulated_like(simulator, z, snr, seed):
@@ -110,53 +131,36 @@ def noise_autocorrelation(flux, ivar, lags=(1, 2, 3)):
     ]
 
 
-class _Classifier(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv1d(2, 16, 15, 2),
-            nn.ReLU(),
-            nn.Conv1d(16, 16, 9, 3),
-            nn.ReLU(),
-            nn.Conv1d(16, 16, 5, 2),
-            nn.ReLU(),
-        )
-        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(32, 1))
-
-    def forward(self, x):
-        y = self.body(x)
-        return self.head(torch.cat([y.mean(2), y.amax(2)], 1))[:, 0]
-
-
-def classifier_accuracy(real, simulated, folds=5, epochs=60):
-    """Cross-validated accuracy of a small network; real and simulated in equal numbers."""
-    rng = np.random.default_rng(0)
-    simulated = simulated[torch.from_numpy(rng.permutation(len(simulated))[: len(real)])]
-    fold = rng.integers(0, folds, len(real))
-    right, total = 0, 0
-    for k in range(folds):
-        torch.manual_seed(k)
-        train, test = fold != k, fold == k
-        x = torch.cat([real[train], simulated[train]])
-        y = torch.cat([torch.ones(int(train.sum())), torch.zeros(int(train.sum()))])
-        network = _Classifier()
-        optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.05)
-        for _ in range(epochs):
-            for rows in torch.randperm(len(x)).split(64):
-                loss = nn.functional.binary_cross_entropy_with_logits(network(x[rows]), y[rows])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-        network.eval()
-        with torch.inference_mode():
-            right += int((network(real[test]) > 0).sum() + (network(simulated[test]) <= 0).sum())
-        total += 2 * int(test.sum())
-    return right / total, total
-
-
 def _quartiles(values):
     values = values[np.isfinite(values)]
     return " / ".join(f"{v:7.2f}" for v in np.percentile(values, [16, 50, 84])) + f"   ({len(values)})"
+
+
+def compare(grid, real, simulated):
+    """Print statistics of (flux, ivar, z) of both."""
+    print("quantity: 16 / 50 / 84 % real, then simulated")
+    print("continuum slope      ", _quartiles(continuum_slope(grid, *real)))
+    print("                     ", _quartiles(continuum_slope(grid, *simulated)))
+    for name, (centre, half) in _WINDOWS.items():
+        print(f"EW {name:17s} ", _quartiles(equivalent_width(grid, *real, centre, half)))
+        print("                     ", _quartiles(equivalent_width(grid, *simulated, centre, half)))
+    for low, high in pairwise(_Z_EDGES):
+        for name, (flux, ivar, z) in (("real", real), ("simulated", simulated)):
+            chosen = (z >= low) & (z < high)
+            values = noise_autocorrelation(flux[chosen], ivar[chosen])
+            print(
+                f"z {low:g} to {high:g}, {name:10s} scatter about 15 pixels {values[0]:.3f} errors, autocorrelation",
+                " ".join(f"{v:+.3f}" for v in values[1:]),
+            )
+
+
+def report_told(name, told, z):
+    """Print the accuracy, its scatter among seeds, and by redshift."""
+    values = [one.accuracy() for one in told]
+    bins = [(z >= low) & (z < high) for low, high in pairwise(_Z_EDGES)]
+    by_z = " ".join(f"{np.mean([one.accuracy(b) for one in told]):.2f}" if b.any() else "  - " for b in bins)
+    print(f"{name:28s} {np.mean(values):.3f} +- {np.std(values):.3f}   by redshift: {by_z}")
+    return values
 
 
 def main():
@@ -165,35 +169,48 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", required=True)
+    parser.add_argument("--half", choices=HALVES, help="of the labelled objects; by default both")
+    parser.add_argument("--seeds", type=int, default=5, help="simulations, folds and networks")
+    parser.add_argument("--seen", action="store_true", help="which scales and wavelengths carry the decision")
+    parser.add_argument("-o", "--output", help="file for the figure of what is seen")
     args = parser.parse_args()
     grid = ModelGrid()
-    flux, ivar, z, snr = real_quasars(Path(args.data) / "dev_spectra.npz", grid)
-    simulator = Simulator(args.data, grid=grid, config=SimulationConfig(damaged=0.0))
-    many_flux, many_ivar = simulated_like(simulator, z.repeat(10), snr.repeat(10), seed=2)
-    many_z = z.repeat(10)
-    # Real spectra are those with nearly full coverage; so must be the simulated ones.
-    many_flux, many_ivar, many_z = with_full_coverage(many_flux, many_ivar, many_z)
+    flux, ivar, z, snr = real_quasars(Path(args.data) / "dev_spectra.npz", grid, args.half)
+    simulator = boss_simulator(args.data, grid)
+    draws = [simulated_like(simulator, z, snr, seed=2 + seed) for seed in range(args.seeds)]
+    print(f"{len(z)} real BOSS quasars, one spectrum per object; {args.seeds} simulations of each")
+    simulated = [torch.cat(parts) for parts in zip(*draws, strict=True)]
+    compare(grid, (flux, ivar, z), (*simulated, z.repeat(args.seeds)))
+    edges = " ".join(f"{edge:g}" for edge in _Z_EDGES)
+    print(f"accuracy of a classifier, and its scatter among seeds (0.5 is perfect); redshifts {edges}")
+    accuracies, seen, whole = {}, args.seen or args.output, []
+    for name, part in PARTS.items():
+        everything = name == "everything"
+        if everything or seen:
+            real = part(flux, ivar)
+            told = [
+                told_apart(real, part(*draw), seed, hide=everything and bool(seen))
+                for seed, draw in enumerate(draws)
+            ]
+            accuracies[name] = report_told(name, told, z.numpy())
+            whole = whole or told  # everything comes first
+    if not seen:
+        return
+    centre, observed, rest = wavelength_map(whole, grid.wavelength, z.numpy(), _REST_EDGES)
+    print("logit for the right answer lost when a window of 40 pixels is hidden, by its centre (Angstrom)")
+    for first in range(0, len(centre), 8):
+        part = slice(first, first + 8)
+        print("  ", " ".join(f"{c:.0f}:{v:+.2f}" for c, v in zip(centre[part], observed[part], strict=True)))
+    print("the same by rest wavelength")
     print(
-        f"{len(z)} real BOSS quasars (one spectrum per object); simulated: 10 of the same redshift and S/N for each"
+        "  ",
+        " ".join(
+            f"{low}-{high}:{v:+.2f}" for (low, high), v in zip(pairwise(_REST_EDGES), rest, strict=True)
+        ),
     )
-    print("quantity: 16 / 50 / 84 % real, then simulated")
-    print("continuum slope      ", _quartiles(continuum_slope(grid, flux, ivar, z)))
-    print("                     ", _quartiles(continuum_slope(grid, many_flux, many_ivar, many_z)))
-    for name, (centre, half) in _WINDOWS.items():
-        print(f"EW {name:17s} ", _quartiles(equivalent_width(grid, flux, ivar, z, centre, half)))
-        print(
-            "                     ",
-            _quartiles(equivalent_width(grid, many_flux, many_ivar, many_z, centre, half)),
-        )
-    for name, f, w in (("real", flux, ivar), ("simulated", many_flux, many_ivar)):
-        values = noise_autocorrelation(f, w)
-        print(
-            f"noise, {name:10s} std {values[0]:.3f}, autocorrelation",
-            " ".join(f"{v:+.3f}" for v in values[1:]),
-        )
-    accuracy, n = classifier_accuracy(standardise(flux, ivar), standardise(many_flux, many_ivar))
-    error = (accuracy * (1 - accuracy) / n) ** 0.5
-    print(f"classifier accuracy real against simulated: {accuracy:.3f} +- {error:.3f} (0.5 is perfect)")
+    if args.output:
+        title = f"Real or simulated? {len(z)} quasars, {args.seeds} seeds"
+        draw_map(args.output, title, accuracies, centre, observed, _REST_EDGES, rest)
 
 
 if __name__ == "__main__":

@@ -41,12 +41,16 @@ def forest_opacity(z):
     return tau.clamp(min=0.0)
 
 
-def _clumpy(shape, generator, device):
-    """Log-normal density field, correlated over a few pixels, mean one."""
-    g = torch.randn(shape, generator=generator, device=device)
-    g = g + 0.5 * (torch.roll(g, 1, 1) + torch.roll(g, -1, 1))
-    g = g / 1.2247
-    return torch.exp(0.9 * g - 0.405)
+def _clumpy(z, generator):
+    """Log-normal density of mean one at absorber redshifts ``z``, correlated from pixel to pixel.
+
+    Scatter and correlation are those of the forest of BOSS spectra on pixels of 276 km/s: of flux over its mean, a
+    variance of 0.06 at z = 2.2 and 0.07 at 2.6, and 0.4 between neighbours.
+    """
+    g = torch.randn(z.shape, generator=generator, device=z.device)
+    g = (g + 0.28 * (torch.roll(g, 1, 1) + torch.roll(g, -1, 1))) / (1 + 2 * 0.28**2) ** 0.5
+    sigma = 0.9 + 0.6 * (2.8 - z).clamp(0, 0.8)
+    return torch.exp(sigma * g - 0.5 * sigma**2)
 
 
 def draw_proximity_zones(z, generator):
@@ -129,9 +133,9 @@ def forest_transmission(rest, z, generator, radius=None):
         tau = lines * tau / (1 + (radius / distance) ** 2)
         beta = lines * beta / (1 + (radius / nearer) ** 2)
     mean = torch.exp(-mean_tau - mean_beta)
-    clumps = _clumpy(rest.shape, generator, rest.device)
+    clumps = _clumpy(rest / _LYA * one_plus - 1, generator)
     # A clumpy medium of the same mean opacity transmits more: raise tau a little to keep the mean.
-    return torch.exp(-(tau * 1.15 + beta * 1.1) * clumps), mean
+    return torch.exp(-(tau * 1.22 + beta * 1.15) * clumps), mean
 
 
 def lyman_limit(rest, z, generator):

@@ -167,10 +167,12 @@ def observe_spectra(
         error = torch.where(sky[1][rows] > 0, real, error)
     error = error * sigma * torch.exp(0.06 * normal(n, 1))
     if config.sky_residuals:
-        # Where the sky is bright the pipeline's error falls short, the more the further to the red.
+        # Errors of BOSS hold between the sky's lines and fall short on them.  Where subtraction failed they fall short, the
+        # more the further to the red.
+        failed = (uniform(n, 1) < 0.15).float()
         red = torch.sigmoid((loglam - 38900.0) / 150.0)
         bright = (ivar < 0.5 * _local_mean(ivar)).float()
-        excess = uniform(n, 1) * 0.3 * red + 0.6 * uniform(n, 1) * bright
+        excess = 0.3 * failed * uniform(n, 1) * red + (0.2 + 0.4 * failed) * uniform(n, 1) * bright
         error = error * (1 + excess)
         error = error + 0.25 * (normal(n, 4) * uniform(n, 1)) @ smooth * sigma / native_per_pixel**0.5
     if config.cosmic_rays:

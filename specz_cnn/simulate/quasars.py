@@ -128,7 +128,8 @@ def _continuum_and_lines(position, rest, z, library, generator, config):
     if len(real):
         values = library.line_coefficients[index[real]] @ library.line_basis.values
         window = 1e4 * torch.log10(1 + library.line_z[index[real]])[:, None]
-        strength[real] = torch.exp(0.25 * _normal((len(real), 1), generator, device))
+        # They differ as real ones do: little on top.
+        strength[real] = torch.exp(0.1 * _normal((len(real), 1), generator, device))
 
         def lines_of_real(at):
             # Beyond the window in which this quasar was observed the eigenvectors are unconstrained: repeat the edge.
@@ -150,6 +151,8 @@ def _continuum_and_lines(position, rest, z, library, generator, config):
         rows_of_lines = torch.randint(
             library.broad.values.shape[0], (len(parametric),), generator=generator, device=device
         )
+        # Measured like those of real quasars, over a straight line between both sides, their widths are two thirds.
+        strength[parametric] = 1.5
         lines[2] = lambda at: library.broad.observe(rows_of_lines, at, outside="zero")
     members = {0: real, 2: parametric}
     for recipe, lines_of in lines.items():
