@@ -141,8 +141,10 @@ def observe_spectra(
         flux = torch.where(loglam > 37780.0, flux * step, flux)  # dichroic near 6000 A
     ivar = noise[torch.randint(noise.shape[0], (n,), generator=generator, device=device)]
     if config.telluric_residuals:
-        chance = 0.15 if other is None else torch.where(other[:, None], 0.6, 0.15)
-        flux = flux * _telluric(loglam, uniform(n, 1) < chance, normal, n)
+        # The pipeline of SDSS leaves little of it.
+        foreign = torch.zeros((n, 1), dtype=torch.bool, device=device) if other is None else other[:, None]
+        chosen = uniform(n, 1) < torch.where(foreign, 0.6, 0.15)
+        flux = flux * _telluric(loglam, chosen, torch.where(foreign, 0.12, 0.05), normal, n)
     if other is not None and other.any():
         flux[other], ivar[other] = _other_instrument(
             flux[other], ivar[other], z[other], loglam, smooth, generator
@@ -182,13 +184,13 @@ def observe_spectra(
     return torch.where(good, (signal + error) / scale, 0.0), ivar * scale**2
 
 
-def _telluric(loglam, chosen, normal, n):
+def _telluric(loglam, chosen, typical, normal, n):
     """Factor on the flux: what is left of telluric absorption, smooth in each band with pixels that scatter."""
     wavelength = 10 ** (1e-4 * loglam)
     factor = torch.zeros((n, len(loglam)), device=loglam.device)
     for first, last, size in _TELLURIC:
         band = ((wavelength > first) & (wavelength < last)).float()
-        factor = factor + 0.12 * size * normal(n, 1) * band * (1 + 0.7 * normal(*factor.shape))
+        factor = factor + typical * size * normal(n, 1) * band * (1 + 0.7 * normal(*factor.shape))
     return torch.where(chosen, (1 + factor).clamp(0.1, 2.0), 1.0)
 
 

@@ -60,7 +60,8 @@ def quasar_spectra(z, library, loglam, generator, config):
         rows = torch.randint(library.broad.values.shape[0], (size[0],), generator=generator, device=device)
         amplitude = 0.25 * _normal(size, generator, device).clamp(-1.5, 3.0) * shifts.strength
         lines = library.broad.observe(rows, shifts.source(position), outside="zero")
-        flux = flux * (1 + amplitude * lines).clamp(min=0.05)
+        # A share of the lines that are there, about as strong: the flux is that of continuum and lines.
+        flux = flux * (1 + amplitude * lines / (1 + lines.clamp(min=0))).clamp(min=0.05)
     if config.tilt:
         x = 1e-4 * position - 3.4
         # Target selection prefers blue quasars: without the mean tilt, simulated ones are too red.
