@@ -114,6 +114,16 @@ def equivalent_width(grid, flux, ivar, z, centre, half):
     return np.array(out)
 
 
+def lyman_alpha_peak(grid, flux, ivar, z):
+    """Flux at rest 1212 to 1220 Angstrom over that at 1340 to 1370, where both are in view."""
+    rest = torch.from_numpy(grid.wavelength).float() / (1 + z[:, None])
+    means = []
+    for low, high in ((1212.0, 1220.0), (1340.0, 1370.0)):
+        weight = ivar * ((rest > low) & (rest < high))
+        means.append((flux * weight).sum(1) / weight.sum(1))
+    return (means[0] / means[1])[z > 2.05].numpy()
+
+
 def noise_autocorrelation(flux, ivar, lags=(1, 2, 3)):
     """Standard deviation and autocorrelation of flux minus a running median of 15 pixels, in units of the error."""
     padded = torch.nn.functional.pad(flux[:, None], (7, 7), mode="replicate")[:, 0]
@@ -144,6 +154,8 @@ def compare(grid, real, simulated):
     for name, (centre, half) in _WINDOWS.items():
         print(f"EW {name:17s} ", _quartiles(equivalent_width(grid, *real, centre, half)))
         print("                     ", _quartiles(equivalent_width(grid, *simulated, centre, half)))
+    print("Lyman alpha peak     ", _quartiles(lyman_alpha_peak(grid, *real)))
+    print("                     ", _quartiles(lyman_alpha_peak(grid, *simulated)))
     for low, high in pairwise(_Z_EDGES):
         for name, (flux, ivar, z) in (("real", real), ("simulated", simulated)):
             chosen = (z >= low) & (z < high)

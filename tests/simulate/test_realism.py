@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,9 @@ import torch
 from specz_cnn.io.grid import ModelGrid
 from specz_cnn.simulate import SimulationConfig, igm
 from specz_cnn.simulate.bank import BANK_STEP, Bank
+from specz_cnn.simulate.compact import compact_library
 from specz_cnn.simulate.observe import lattice_positions, observe_spectra
+from specz_cnn.simulate.quasars import quasar_spectra
 from specz_cnn.simulate.templates import load_templates, smooth_between_lines
 
 
@@ -78,3 +82,23 @@ class TestTemplatesWithoutNoise:
         rows = bank.values.numpy()[:, (wavelength > 5400) & (wavelength < 5700)]
         pixel_to_pixel = (rows[:, 2:-2] - 0.5 * (rows[:, 4:] + rows[:, :-4])) / rows[:, 2:-2]
         assert np.median(np.abs(pixel_to_pixel)) < 0.005
+
+
+def test_extra_lines_leave_lyman_alpha_in_place():
+    """A quarter more or less of each line, not of its square."""
+    grid = ModelGrid()
+    z = torch.full((300,), 2.5)
+    config = SimulationConfig(
+        recipe_weights=(0.0, 0.0, 1.0), bal=False, associated_absorption=False, igm=False
+    )
+    rest = grid.wavelength / 3.5
+    peak, side = (rest > 1212) & (rest < 1220), (rest > 1340) & (rest < 1370)
+    contrast = []
+    for extra in (False, True):
+        flux = quasar_spectra(
+            z, compact_library(), lattice_positions(grid), torch.Generator().manual_seed(1),
+            replace(config, extra_lines=extra),
+        )[0]  # fmt: skip
+        contrast.append((flux[:, peak].mean(1) / flux[:, side].mean(1)).log().numpy())
+    assert contrast[1].std() < 1.2 * contrast[0].std()
+    assert abs(np.median(contrast[1]) - np.median(contrast[0])) < 0.1
