@@ -41,15 +41,16 @@ def forest_opacity(z):
     return tau.clamp(min=0.0)
 
 
-def _clumpy(z, generator):
+def _clumpy(z, generator, uniform):
     """Log-normal density of mean one at absorber redshifts ``z``, correlated from pixel to pixel.
 
     Scatter and correlation are those of the forest of BOSS spectra on pixels of 276 km/s: of flux over its mean, a
     variance of 0.06 at z = 2.2 and 0.07 at 2.6, and 0.4 between neighbours.
     """
+    side = 0.5 if uniform else 0.28
     g = torch.randn(z.shape, generator=generator, device=z.device)
-    g = (g + 0.28 * (torch.roll(g, 1, 1) + torch.roll(g, -1, 1))) / (1 + 2 * 0.28**2) ** 0.5
-    sigma = 0.9 + 0.6 * (2.8 - z).clamp(0, 0.8)
+    g = (g + side * (torch.roll(g, 1, 1) + torch.roll(g, -1, 1))) / (1 + 2 * side**2) ** 0.5
+    sigma = 0.9 if uniform else 0.9 + 0.6 * (2.8 - z).clamp(0, 0.8)
     return torch.exp(sigma * g - 0.5 * sigma**2)
 
 
@@ -101,7 +102,7 @@ def damping_wing(rest, z, radius, generator):
     return torch.exp(-tau)
 
 
-def forest_transmission(rest, z, generator, radius=None):
+def forest_transmission(rest, z, generator, radius=None, *, uniform_clumps=False):
     """Transmission of the forest, and its mean.
 
     Parameters
@@ -114,6 +115,9 @@ def forest_transmission(rest, z, generator, radius=None):
     radius : `torch.Tensor`, shape (batch, 1), optional
         Of proximity zones (:func:`draw_proximity_zones`), within which the gas is more ionised, and of sightlines that
         differ at z > 4; the mean is that of a typical zone.  None: a forest that knows of no quasar.
+    uniform_clumps : bool
+        Of one contrast at all redshifts, and smoother than real ones: the forest of the packaged example, whose spectra and
+        redshifts stay what they are.
 
     Returns
     -------
@@ -133,9 +137,10 @@ def forest_transmission(rest, z, generator, radius=None):
         tau = lines * tau / (1 + (radius / distance) ** 2)
         beta = lines * beta / (1 + (radius / nearer) ** 2)
     mean = torch.exp(-mean_tau - mean_beta)
-    clumps = _clumpy(rest / _LYA * one_plus - 1, generator)
+    clumps = _clumpy(rest / _LYA * one_plus - 1, generator, uniform_clumps)
     # A clumpy medium of the same mean opacity transmits more: raise tau a little to keep the mean.
-    return torch.exp(-(tau * 1.22 + beta * 1.15) * clumps), mean
+    alpha, other = (1.15, 1.1) if uniform_clumps else (1.22, 1.15)
+    return torch.exp(-(tau * alpha + beta * other) * clumps), mean
 
 
 def lyman_limit(rest, z, generator):

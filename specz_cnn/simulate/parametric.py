@@ -77,7 +77,8 @@ def example_spectrum(z=2.4, *, snr=5.0, seed=1):
     lines = bank.observe(torch.zeros(1, dtype=torch.int64), position, outside="zero")
     flux = (rest / 1500.0) ** -1.56 * (1 + lines)
     # Native pixels resolve the forest; its clumps are about four of them wide.
-    transmission = forest_transmission(rest[:, ::4], redshift, generator)[0].repeat_interleave(4, 1)
+    forest = forest_transmission(rest[:, ::4], redshift, generator, uniform_clumps=True)[0]
+    transmission = forest.repeat_interleave(4, 1)
     flux = flux * transmission * lyman_limit(rest, redshift, generator)
     flux = flux[0].numpy()
     sigma = _noise(_GRID.wavelength)
