@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +24,43 @@ from specz_cnn.training.recipe import read_recipe
 from specz_cnn.training.shards import read_shards
 from specz_cnn.training.survey_training import PARTS, SurveyTraining
 
-SCRIPT = """
-import sys
+# Imports once; then each line, the file for what is said and the words of a command, is a process of its own, whose number
+# is printed when it starts and whose status when it has ended.
+LAUNCHER = """
+import json, os, sys
+import specz_cnn.training.survey_training as survey_training
 from specz_cnn import conf
 from specz_cnn.cli import main
-from specz_cnn.training import survey_training
 survey_training._SIMULATED_CALIBRATION = 200
 conf.sas_baseurl, conf.default_cross_check = sys.argv[1], ""
-sys.exit(main(sys.argv[2:]))
+for line in sys.stdin:
+    said, words = json.loads(line)
+    child = os.fork()
+    if not child:
+        os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+        os.dup2(0, 1)
+        os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+        sys.exit(main(words))
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+
+
+class Launched:
+    """A command that runs, one at a time."""
+
+    def __init__(self, launcher, said, words):
+        self._launcher, self._said = launcher, said
+        launcher.stdin.write(json.dumps([str(said), words]).encode() + b"\n")
+        self.pid = int(launcher.stdout.readline())
+
+    def is_running(self):
+        return not select.select([self._launcher.stdout], [], [], 0)[0]
+
+    def wait(self):
+        """Its status, and what it has said."""
+        assert select.select([self._launcher.stdout], [], [], 300)[0], "still running"
+        return int(self._launcher.stdout.readline()), self._said.read_text()
 
 
 @pytest.fixture
@@ -150,38 +180,28 @@ def test_an_archive_with_faults(recipe_file, survey_files, loopback, tmp_path, a
 def test_killed_at_every_stage(recipe_file, survey_files, loopback, tmp_path):
     """``kill -9`` within and after every stage: the weights are those of an undisturbed run."""
     environment = {**os.environ, "NO_PROXY": "127.0.0.1", "OMP_NUM_THREADS": "1"}
-    words = [
-        "train",
-        str(recipe_file),
-        "--dr16q",
-        str(survey_files / "catalogue.fits"),
-        "--real-fraction",
-        "1",
-    ]
+    command = [sys.executable, "-c", LAUNCHER, f"{loopback.url}/sas"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0
+    ) as launcher:
+        try:
+            kill_and_compare(launcher, recipe_file, survey_files / "catalogue.fits", tmp_path)
+        finally:
+            launcher.kill()
 
+
+def kill_and_compare(launcher, recipe_file, catalogue, tmp_path):
     def start(output):
-        command = [
-            sys.executable,
-            "-c",
-            SCRIPT,
-            f"{loopback.url}/sas",
-            *words,
-            "--threads",
-            "1",
-            "-o",
-            str(output),
-        ]
-        return subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
-        )
+        words = ["train", str(recipe_file), "--dr16q", str(catalogue), "--real-fraction", "1"]
+        return Launched(launcher, tmp_path / "said.txt", [*words, "--threads", "1", "-o", str(output)])
 
-    whole = start(tmp_path / "whole")
-    assert whole.communicate(timeout=300)[1] and whole.returncode == 0
+    status, said = start(tmp_path / "whole").wait()
+    assert said and status == 0, said
     run, killed = tmp_path / "killed", []
 
     def wait_for(process, sign):
         until = time.time() + 200
-        while not sign() and process.poll() is None and time.time() < until:
+        while not sign() and process.is_running() and time.time() < until:
             time.sleep(0.01)
 
     signs = {
@@ -196,13 +216,13 @@ def test_killed_at_every_stage(recipe_file, survey_files, loopback, tmp_path):
     for name, sign in signs.items():
         process = start(run)
         wait_for(process, sign)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
+        if process.is_running():
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(process.pid, signal.SIGKILL)
+        if process.wait()[0] == -signal.SIGKILL:
             killed.append(name)
-        process.communicate(timeout=60)
-    last = start(run)
-    said = last.communicate(timeout=300)[1]
-    assert last.returncode == 0, said
+    status, said = start(run).wait()
+    assert status == 0, said
     assert len(killed) >= 4, killed
     assert tensors(run / "small.safetensors") == tensors(tmp_path / "whole" / "small.safetensors")
     assert load_model(run / "small.safetensors").info.calibration == (
