@@ -358,7 +358,9 @@ def _pair(rows, first, second, both, limit):
     # Mean over the spectra of an object: which of the systems is right more often there?
     share = np.bincount(index, (size[0] < limit).astype(float) - (size[1] < limit), minlength=group.size)
     share = share / np.maximum(np.bincount(index, minlength=group.size), 1)
-    nearer = np.sign(np.bincount(index, np.sign(np.nan_to_num(size[1] - size[0])), minlength=group.size))
+    # Not the sign of a difference, which two that have no redshift lack.
+    closer = (size[0] < size[1]).astype(float) - (size[0] > size[1])
+    nearer = np.sign(np.bincount(index, closer, minlength=group.size))
     row = {"first": first, "second": second, "limit": limit, "n": int(group.size)}
     row |= {"better": int((share > 0).sum()), "worse": int((share < 0).sum())}
     row["difference"] = float(share.mean()) if group.size else np.nan

@@ -71,8 +71,9 @@ def plot_compared(comparison, *, figure=None):
         row = whole[whole["system"] == name][0]
         axis.set_title(f"{_name(name)}: {100 * row['within_3000']:.1f} % of {row['n_spectra']:,}")
         axis.set(xlim=(0, top), ylim=(0, top))
-    for axis in axes.flat[len(systems) :]:
-        axis.set_visible(False)
+    for number in range(len(systems), axes.size):
+        axes.flat[number].set_visible(False)
+        axes.flat[number - across].tick_params(labelbottom=True)
     figure.supxlabel("reference redshift", fontsize=10)
     figure.supylabel("predicted redshift", fontsize=10)
     return figure
