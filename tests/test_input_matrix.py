@@ -252,8 +252,7 @@ def test_all_pairs_of_ingredients(pairs):
         if error:
             found &= bool(row["flags"] & flag) and np.isnan(row["z"])
         else:
-            # What two thirds of the pixels are missing from may be as far off as its error says.
-            found &= abs(row["z"] - plain) < max(0.01, 2 * row["z_err"])
+            found &= abs(row["z"] - plain) < 0.01
         if not found:
             wrong.append((each, row["z"], int(row["flags"]), row["error"]))
     assert not wrong

@@ -172,9 +172,11 @@ class Measurement:
         # Of a runner-up nobody asks how well it is described.
         by_fit = ~self.leans(found, np.concatenate([trough, np.zeros(len(second))]))
         expected = u - self._between_frames(np.expm1(u))[0] if frame == "systemic" else u
-        by_fit &= SPEED_OF_LIGHT * np.abs(fitted.middle - expected) <= at_redshift(
-            self.limits["move"], found.z
-        )
+        # A network that is unsure itself may be moved within its own error.
+        width = np.zeros(len(rows))
+        width[:k] = 0.5 * (np.log1p(own.z_hi[main]) - np.log1p(own.z_lo[main]))
+        far = np.maximum(at_redshift(self.limits["move"], found.z) / SPEED_OF_LIGHT, width)
+        by_fit &= np.abs(fitted.middle - expected) <= far
 
         best = Interval(*(values[:k] for values in (fitted.low, fitted.middle, fitted.high)))
         network = Interval(*(np.log1p(values[main]) for values in (own.z_lo, own.z, own.z_hi)))

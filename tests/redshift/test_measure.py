@@ -207,6 +207,9 @@ def test_no_fit_moves_a_redshift_far_where_no_narrow_lines_are_seen():
     assert found.own.z[1] == pytest.approx(own.z[1], rel=1e-12)
     frames = {"offset": 700.0, "scatter": 150.0}
     assert measurement(frames=frames)(own, flux, ivar, frame="systemic").by_fit.all()
+    # A network that is unsure itself may be moved within its error.
+    wide = network(z + (1 + z) * np.array([2000, 2000, 1000]) / C, sigma=2500.0)
+    assert measurement()(wide, flux, ivar).by_fit.all()
 
 
 def test_pixels_beyond_single_precision_are_left_to_the_network():
