@@ -146,7 +146,7 @@ def _continuum_and_lines(position, rest, z, library, generator, config):
         mixture = first * share + second * (1 - share)
 
         def flux_of_archetype(at):
-            return library.archetypes.observe(mixture, at.expand(m, -1))
+            return library.archetypes.observe(mixture, at)
 
     if len(parametric):
         rows_of_lines = torch.randint(
@@ -158,14 +158,11 @@ def _continuum_and_lines(position, rest, z, library, generator, config):
     members = {0: real, 2: parametric}
     for recipe, lines_of in lines.items():
         rows = members[recipe]
-        width[rows] = strength[rows] * civ_equivalent_width(lines_of, len(rows), device)
-    if len(archetype):
-        # Over a straight line through the continuum on both sides.
-        sides = 1e4 * torch.log10(torch.tensor([[1450.0, 1465.0, 1690.0, 1700.0]], device=device))
-        level = flux_of_archetype(sides).mean(1, keepdim=True).clamp(min=1e-3)
-        width[archetype] = civ_equivalent_width(
-            lambda at: flux_of_archetype(at) / level - 1, len(archetype), device
+        width[rows] = civ_equivalent_width(
+            lambda at, rows=rows, lines_of=lines_of: 1 + strength[rows] * lines_of(at), len(rows), device
         )
+    if len(archetype):
+        width[archetype] = civ_equivalent_width(flux_of_archetype, len(archetype), device)
     shifts = draw_shifts(z, width, generator, config)
     source = shifts.source(position)
     for recipe, lines_of in lines.items():

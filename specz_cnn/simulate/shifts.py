@@ -59,6 +59,8 @@ _CORE = 250.0  # km/s: width of the Gaussian part at C IV
 _LARGEST = 6000.0  # km/s: no field beyond
 #: Mean of the exponential tail at C IV (km/s), added to the 420 km/s between the library's C IV and Mg II.
 _TAIL_Z, _TAIL = (0.0, 1.5, 2.5, 3.5, 4.5, 6.0, 7.1), (200.0, 280.0, 370.0, 600.0, 750.0, 1100.0, 1500.0)
+#: Wavelengths (Angstrom) of what is nearly continuum, to the blue and to the red of C IV and He II.
+_SIDES_OF_CIV = (1450.0, 1465.0, 1690.0, 1700.0)
 #: Share of quasars with weak lines.
 _WEAK_Z, _WEAK = (0.0, 3.0, 4.5, 5.7, 7.1), (0.015, 0.02, 0.06, 0.11, 0.12)
 
@@ -126,12 +128,12 @@ def _fields(device):
 
 
 def civ_equivalent_width(profile, n, device=None):
-    """Equivalent width of C IV in Angstrom.
+    """Equivalent width of C IV in Angstrom, over the level of the flux on both sides of the line.
 
     Parameters
     ----------
     profile : callable
-        Gives the lines over the continuum, minus one, at positions of shape (n, n_positions), in the same shape.
+        Gives the flux, of any scale, at positions of shape (n, n_positions), in the same shape.
     n : int
         Number of quasars.
     device : `torch.device`, optional
@@ -140,9 +142,12 @@ def civ_equivalent_width(profile, n, device=None):
     -------
     `torch.Tensor`, shape (n, 1)
     """
+    sides = 1e4 * torch.log10(torch.tensor(_SIDES_OF_CIV, device=device))
+    level = profile(sides.expand(n, -1)).mean(1, keepdim=True).clamp(min=1e-3)
     velocity = torch.linspace(-9000.0, 7000.0, 33, device=device)
     position = 1e4 * np.log10(CIV) + velocity / _KMS_PER_LATTICE
-    return profile(position.expand(n, -1)).mean(1, keepdim=True) * (16000.0 / SPEED_OF_LIGHT * CIV)
+    excess = profile(position.expand(n, -1)).mean(1, keepdim=True) / level - 1
+    return excess * (16000.0 / SPEED_OF_LIGHT * CIV)
 
 
 def draw_shifts(z, width, generator, config):

@@ -8,7 +8,7 @@ import torch
 
 from specz_cnn.simulate import SimulationConfig, igm
 from specz_cnn.simulate.absorbers import associated_absorption, broad_absorption, draw_broad_absorption
-from specz_cnn.simulate.shifts import CIV, LineShifts, draw_shifts
+from specz_cnn.simulate.shifts import CIV, LineShifts, civ_equivalent_width, draw_shifts
 
 KMS = 1e-4 * np.log(10) * 299792.458
 
@@ -49,6 +49,19 @@ def test_helium_fades_with_the_shift():
     factor = shifts.factor(at)
     torch.testing.assert_close(factor[0], torch.ones(3), atol=1e-3, rtol=0)
     assert factor[1, 0] < 0.5 and factor[1, 2] > 0.99
+
+
+def test_equivalent_width_counts_from_the_level_beside_the_line():
+    def flux(at, continuum=0.8, sigma=1500.0):
+        velocity = (at - lattice(CIV)) * KMS
+        return continuum * (1 + torch.exp(-0.5 * (velocity / sigma) ** 2))
+
+    expected = 1500.0 * np.sqrt(2 * np.pi) / 299792.458 * CIV
+    width = civ_equivalent_width(flux, 3)
+    torch.testing.assert_close(width, torch.full((3, 1), expected), rtol=0.05, atol=0)
+    # Neither the scale of the flux nor a level below one is a line.
+    torch.testing.assert_close(civ_equivalent_width(lambda at: 0.1 * flux(at), 3), width)
+    assert civ_equivalent_width(lambda at: torch.full_like(at, 0.8), 2).abs().max() < 1e-3
 
 
 def test_switches():
