@@ -124,6 +124,7 @@ class Trainer:
             [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}],
             lr=rate,
             betas=(0.9, 0.98),
+            fused=True,
         )
         self._loss = self.workers.parallel(_Loss(self.network, self.objective))
         #: What simulated spectra were made from: ``"compact"``, ``"full"`` or, where there are none, None.
