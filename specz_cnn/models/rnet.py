@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn.functional import max_pool2d
 
-from specz_cnn.models.fftconv import FFTConv1d, direct_convolution
+from specz_cnn.models.fftconv import FFTConv1d, direct_convolution, single_precision
 from specz_cnn.models.half import HalfRNetPZ, has_matrix_units
 from specz_cnn.models.inference import InferenceRNet
 from specz_cnn.models.network import LogitsNetwork, NumberNetwork, architecture
@@ -96,7 +96,10 @@ class RNet(NumberNetwork):
 
     def forward(self, x):
         """Standardised ln(1 + z), shape (batch, 1)."""
-        return self.fc3(self.fc2(self.trunk(x)))
+        activations = self.trunk(x)
+        # One part in 256 of a logit or a redshift would be felt; these layers are small.
+        with single_precision(x):
+            return self.fc3(self.fc2(activations.to(self.fc3.weight.dtype)))
 
     @property
     def last_layers(self):

@@ -90,6 +90,21 @@ def test_p_z_head_leaves_the_trunk_as_published():
     assert RNetPZ(n_bins=100, hidden=8).eval()(torch.zeros(2, 2, 1212)).shape == (2, 101)
 
 
+@pytest.mark.parametrize("kind", [RNet, RNetPZ])
+def test_training_in_half_precision_computes_the_same(kind):
+    network = kind(dropout=0.0).train()
+    x = torch.randn(3, 2, 1212)
+    exact = network.trunk(x)
+    with torch.autocast("cpu", torch.bfloat16):  # filters as written, channels last
+        rough = network.trunk(x)
+        assert network(x).dtype == torch.float32  # half precision is too coarse for the last layers
+    torch.testing.assert_close(rough.float(), exact, rtol=0, atol=0.02 * exact.max().item())
+    gradients = [
+        torch.autograd.grad(y.float().square().mean(), network.layer2[0].weight)[0] for y in (exact, rough)
+    ]
+    torch.testing.assert_close(*gradients, rtol=0, atol=0.05 * gradients[0].abs().max().item())
+
+
 @pytest.mark.parametrize(("n_in", "n_out", "kernel", "n"), [(1, 4, 20, 90), (5, 3, 31, 64), (2, 2, 7, 7)])
 def test_fft_convolution_equals_the_direct_one(n_in, n_out, kernel, n):
     fast, direct = FFTConv1d(n_in, n_out, kernel).double(), nn.Conv1d(n_in, n_out, kernel).double()
