@@ -58,7 +58,8 @@ _KMS_PER_LATTICE = 1e-4 * np.log(10.0) * SPEED_OF_LIGHT
 _CORE = 250.0  # km/s: width of the Gaussian part at C IV
 _LARGEST = 6000.0  # km/s: no field beyond
 #: Mean of the exponential tail at C IV (km/s), added to the 420 km/s between the library's C IV and Mg II.
-_TAIL_Z, _TAIL = (0.0, 1.5, 2.5, 3.5, 4.5, 6.0, 7.1), (200.0, 280.0, 370.0, 600.0, 750.0, 1100.0, 1500.0)
+_TAIL_Z = (0.0, 1.5, 2.5, 3.5, 4.5, 6.0, 7.1)
+_TAIL = (300.0, 420.0, 520.0, 620.0, 800.0, 1400.0, 1700.0)
 #: Wavelengths (Angstrom) of what is nearly continuum, to the blue and to the red of C IV and He II.
 _SIDES_OF_CIV = (1450.0, 1465.0, 1690.0, 1700.0)
 #: Share of quasars with weak lines.
