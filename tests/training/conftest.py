@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 import training_survey
 from loopback_sdss import serving
 
@@ -27,10 +26,3 @@ def loopback(survey_files):
     """A server that plays the archive with the files of the small survey."""
     with serving({path.name: path.read_bytes() for path in survey_files.glob("spec-*.fits")}) as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def denormal_numbers():
-    """The command flushes denormal numbers to zero; other tests must not notice."""
-    yield
-    torch.set_flush_denormal(False)
