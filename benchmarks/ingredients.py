@@ -72,6 +72,9 @@ INGREDIENTS = {
     "telluric_residuals": _switch("telluric_residuals"),
     "host_galaxies": _switch("host_galaxies", z_max=1.15),
     "narrow_lines": _switch("narrow_lines", z_max=1.15),
+    "double_peaks": Ingredient(
+        {"double_peaks": 0.0}, {"class_weights": (1, 0, 0, 0), "double_peaks": 1.0, "z_max": 0.4, **_UNIFORM}
+    ),
     "transients": Ingredient({"transients": 0.0}, {"class_weights": (0, 1, 0, 0), "transients": 1.0}),
     "sky_fibres": Ingredient({"sky_fibres": False}, {"class_weights": (0, 0, 0, 1)}),
     "lines of real quasars": Ingredient(

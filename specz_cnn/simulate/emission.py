@@ -1,6 +1,13 @@
-"""Parametric quasar emission lines: diversity that no template has."""
+"""Parametric quasar emission lines: diversity that no template has.
+
+References
+----------
+Strateva I. V. et al. 2003, AJ 126, 1720: Balmer lines with two peaks, as of a disk, in 3 % of AGN at z < 0.33.
+"""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
@@ -8,7 +15,7 @@ import torch
 from specz_cnn.simulate.bank import BANK_STEP, Bank
 from specz_cnn.velocity import SPEED_OF_LIGHT
 
-__all__ = ["BROAD_LINES", "NARROW_LINES", "broad_line_bank", "narrow_line_bank"]
+__all__ = ["BROAD_LINES", "NARROW_LINES", "broad_line_bank", "double_peaked_lines", "narrow_line_bank"]
 
 #: Broad lines: vacuum wavelength (A), median equivalent width (A), mean velocity of the line (km/s, negative is
 #: blueshifted) relative to the pipeline redshift, its scatter (km/s), width relative to Mg II.  Equivalent widths after
@@ -60,6 +67,9 @@ NARROW_LINES = {
     "[SII]6732": (6732.7, 0.13),
 }
 
+#: Balmer lines of a disk: vacuum wavelength (A) and equivalent width relative to that of the first.
+_DISK_LINES = (6564.6, 1.0), (4862.7, 0.28), (4341.7, 0.1)
+
 _KMS_PER_LATTICE = 1e-4 * np.log(10.0) * SPEED_OF_LIGHT
 
 
@@ -103,6 +113,39 @@ def broad_line_bank(rng, n_rows, *, low=25700, high=40300):
                 peak = amount * part / (np.sqrt(2 * np.pi) * sigma / SPEED_OF_LIGHT * wavelength)
                 _add_gaussian(row, low, wavelength, velocity * (1.4 if broad > 1 else 0.8), sigma, peak)
     return _bank(rows, low)
+
+
+def double_peaked_lines(rest, generator):
+    """Balmer lines of rotating disks over a continuum of one (the continuum itself is not included).
+
+    The peaks lie 1500 to 5000 km/s to either side, the blue one, which comes towards us, brighter by up to a half, and both
+    a few hundred km/s off the redshift; the equivalent width of H alpha is 100 to 500 Angstrom.
+
+    Parameters
+    ----------
+    rest : `torch.Tensor`, shape (batch, n_pixels)
+        Rest-frame wavelength in Angstrom.
+    generator : `torch.Generator`
+
+    Returns
+    -------
+    `torch.Tensor`, shape (batch, n_pixels)
+    """
+    size, device = (len(rest), 1), rest.device
+
+    def uniform(low, high):
+        return low + (high - low) * torch.rand(size, generator=generator, device=device)
+
+    width, apart, boost = 100.0 * torch.exp(uniform(0.0, 1.6)), uniform(1500.0, 5000.0), uniform(1.0, 1.5)
+    middle = 400.0 * torch.randn(size, generator=generator, device=device)
+    sigma = apart * uniform(0.35, 0.7)
+    lines = torch.zeros_like(rest)
+    for wavelength, strength in _DISK_LINES:
+        velocity = SPEED_OF_LIGHT * torch.log(rest / wavelength) - middle
+        blue, red = (torch.exp(-0.5 * ((velocity + side * apart) / sigma) ** 2) for side in (1, -1))
+        area = (1 + boost) * math.sqrt(2 * math.pi) * sigma / SPEED_OF_LIGHT * wavelength
+        lines += strength * width / area * (boost * blue + red)
+    return lines
 
 
 def narrow_line_bank(rng, n_rows, *, low=34700, high=38600):

@@ -18,6 +18,7 @@ import torch
 
 from specz_cnn.simulate import igm
 from specz_cnn.simulate.absorbers import associated_absorption, broad_absorption, draw_broad_absorption
+from specz_cnn.simulate.emission import double_peaked_lines
 from specz_cnn.simulate.shifts import civ_equivalent_width, draw_shifts
 
 __all__ = ["quasar_spectra"]
@@ -74,7 +75,7 @@ def quasar_spectra(z, library, loglam, generator, config):
         ebv = torch.where(dusty, _uniform(0.05, 0.35, size, generator, device), ebv)
         flux = flux * 10 ** (-0.4 * ebv * (1.39 * (1e-4 * rest) ** -1.2 - 1.39 * 0.25**-1.2))
     low = z[:, 0] < 1.15
-    if low.any() and (config.narrow_lines or config.host_galaxies):
+    if low.any() and (config.narrow_lines or config.host_galaxies or config.double_peaks):
         flux[low] = _narrow_and_host(flux[low], position[low], rest[low], z[low], library, generator, config)
     is_bal = torch.zeros(size[0], dtype=torch.bool, device=device)
     if config.bal:
@@ -183,6 +184,10 @@ def _narrow_and_host(flux, position, rest, z, library, generator, config):
         strength = torch.exp(1.4 + 1.2 * _normal(size, generator, device))
         strength = strength * (torch.rand(size, generator=generator, device=device) < 0.5)
         flux = flux * (1 + strength * library.narrow.observe(rows, position, outside="zero"))
+    if config.double_peaks:
+        has = torch.rand(size[0], generator=generator, device=device) < config.double_peaks
+        if has.any():
+            flux[has] = flux[has] * (1 + double_peaked_lines(rest[has], generator))
     if config.host_galaxies:
         pick = torch.randint(len(library.galaxy_coefficients), (size[0],), generator=generator, device=device)
         host = library.galaxies.observe(library.galaxy_coefficients[pick] @ library.galaxies.values, position)

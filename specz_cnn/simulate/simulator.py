@@ -53,6 +53,8 @@ class SimulationConfig:
         covers both of its conventions.
     line_shifts, weak_lines : bool
         Shifts of lines of high ionisation, and quasars with weak lines (`specz_cnn.simulate.shifts`).
+    double_peaks : float
+        Share of quasars at low redshift with Balmer lines of a disk (`specz_cnn.simulate.emission`).
     associated_absorption : bool
         Narrow absorption at the quasar's own redshift (`specz_cnn.simulate.absorbers`).
     proximity_zones, damping_wing : bool
@@ -86,6 +88,7 @@ class SimulationConfig:
     tilt: bool = True
     reddening: bool = True
     narrow_lines: bool = True
+    double_peaks: float = 0.03
     host_galaxies: bool = True
     bal: bool = True
     associated_absorption: bool = True

@@ -12,6 +12,7 @@ from specz_cnn.io.grid import ModelGrid
 from specz_cnn.simulate import SimulationConfig, igm
 from specz_cnn.simulate.bank import BANK_STEP, Bank
 from specz_cnn.simulate.compact import compact_library
+from specz_cnn.simulate.emission import double_peaked_lines
 from specz_cnn.simulate.observe import lattice_positions, observe_spectra
 from specz_cnn.simulate.quasars import quasar_spectra
 from specz_cnn.simulate.templates import load_templates, smooth_between_lines
@@ -102,3 +103,18 @@ def test_extra_lines_leave_lyman_alpha_in_place():
         contrast.append((flux[:, peak].mean(1) / flux[:, side].mean(1)).log().numpy())
     assert contrast[1].std() < 1.2 * contrast[0].std()
     assert abs(np.median(contrast[1]) - np.median(contrast[0])) < 0.1
+
+
+def test_lines_of_disks_have_two_peaks_the_blue_one_brighter():
+    rest = torch.linspace(4000.0, 7500.0, 3501)[None].expand(300, -1)
+    lines = double_peaked_lines(rest, torch.Generator().manual_seed(1))
+    alpha, beta = lines[:, 2000:], lines[:, 700:1100]  # 6000 to 7500, 4700 to 5100 Angstrom
+    width = alpha.sum(1)
+    assert 90 < width.min() < 130 and 400 < width.max() < 510
+    torch.testing.assert_close(beta.sum(1) / width, torch.full((300,), 0.28), atol=0.08, rtol=0)
+    middle = torch.linspace(6000.0, 7500.0, 1501) < 6564.6
+    blue, red = alpha[:, middle].amax(1), alpha[:, ~middle].amax(1)
+    assert (blue > 0.9 * red).all() and (blue > 1.1 * red).float().mean() > 0.5
+    # With little broadening there is a valley between the two.
+    valley = alpha[:, 550:580].amin(1)
+    assert (valley < 0.8 * red).float().mean() > 0.3
