@@ -11,6 +11,7 @@ to sightline at z > 5: dark gaps, transmission spikes.
 Miralda-Escude J. 1998, ApJ 501, 15; Davies F. B. et al. 2018, ApJ 864, 142: damping wing of neutral gas at z > 6.
 Worseck G. et al. 2014, MNRAS 445, 1745: mean free path of ionising photons.
 Noterdaeme P. et al. 2012, A&A 547, L1: incidence and column densities of damped Lyman-alpha systems.
+Ellison S. L. et al. 2010, MNRAS 406, 1435: those within 3000 km/s of a quasar.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from specz_cnn.velocity import SPEED_OF_LIGHT
 
 __all__ = [
     "damped_absorption",
+    "damped_systems",
     "damping_wing",
     "draw_proximity_zones",
     "forest_opacity",
@@ -156,6 +158,22 @@ def lyman_limit(rest, z, generator):
     depth = 2.0 + 6.0 * torch.rand(size, generator=generator, device=rest.device)
     system = torch.exp(-depth * (rest / edge.clamp(min=100.0)) ** 3)
     return torch.where(below, diffuse * torch.where(rest < edge, system, 1.0), 1.0)
+
+
+def damped_systems(rest, reach, generator):
+    """Transmission of a damped system in each spectrum, of a column density as they are distributed.
+
+    Parameters
+    ----------
+    rest : `torch.Tensor`, shape (batch, n_pixels)
+    reach : tuple of float
+        The range of their distances in front of the quasar, in units of c.
+    generator : `torch.Generator`
+    """
+    size, (low, high) = (len(rest), 1), reach
+    velocity = low + (high - low) * torch.rand(size, generator=generator, device=rest.device)
+    share = torch.rand(size, generator=generator, device=rest.device).clamp(min=0.02)
+    return damped_absorption(rest, velocity, 20.2 - 0.35 * torch.log(share))
 
 
 def damped_absorption(rest, velocity, log_nhi):

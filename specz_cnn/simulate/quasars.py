@@ -212,13 +212,11 @@ def _through_igm(flux, rest, z, kind, generator, config):
     if config.damping_wing and radius is not None:
         flux = flux * igm.damping_wing(rest, z, radius, generator)
     if config.dla:
-        has = torch.rand(size, generator=generator, device=device) < 0.12 * (z - 1.5).clamp(0, 2)
-        if has.any():
-            rows = has[:, 0]
-            m = (int(rows.sum()), 1)
-            velocity = torch.rand(m, generator=generator, device=device) * 0.18
-            column = 20.2 - 0.35 * torch.log(
-                torch.rand(m, generator=generator, device=device).clamp(min=0.02)
-            )
-            flux[rows] = flux[rows] * igm.damped_absorption(rest[rows], velocity, column)
+        far = 0.12 * (z - 1.5).clamp(0, 2), (0.0, 0.18)
+        # In front of the quasar, or in its own galaxy, in twice the number and more of what chance would put there.
+        near = 0.04 * (z > 1.8), (-0.002, 0.01)
+        for share, reach in (far, near):
+            rows = (torch.rand(size, generator=generator, device=device) < share)[:, 0]
+            if rows.any():
+                flux[rows] = flux[rows] * igm.damped_systems(rest[rows], reach, generator)
     return flux

@@ -108,3 +108,13 @@ def test_associated_absorption_is_narrow_and_near():
     velocity = 299792.458 * (rest[0] / CIV - 1)
     assert (through.min(1).values < 0.9).all()
     assert (through[:, (velocity < -7000) | (velocity > 3500)] > 0.97).all()
+
+
+def test_damped_systems_near_the_quasar_take_its_lyman_alpha():
+    rest = torch.linspace(1100, 1300, 400).expand(500, -1)
+    through = igm.damped_systems(rest, (-0.002, 0.01), torch.Generator().manual_seed(4))
+    line = (rest[0] > 1203) & (rest[0] < 1218.5)
+    assert through.min() >= 0 and through.max() <= 1 and (through[:, line].amin(1) < 0.01).all()
+    assert (through[:, rest[0] > 1280] > 0.8).all()
+    lowest = 1215.67 / rest[0][through.argmin(1)] - 1
+    assert -0.004 < lowest.min() and lowest.max() < 0.012
