@@ -33,7 +33,7 @@ class ModelInfo:
     name : str
         What people call it, for example ``"rnet-e"``.
     tag : str
-        The name of exactly these weights, for example ``"rnet-e-3"``; a tag is never given twice.
+        The name of exactly these weights, for example ``"rnet-e-4"``; a tag is never given twice.
     architecture : str
         Class of the network, one of `specz_cnn.models.network.architectures`.
     arguments : dict

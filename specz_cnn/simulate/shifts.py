@@ -59,7 +59,7 @@ _CORE = 250.0  # km/s: width of the Gaussian part at C IV
 _LARGEST = 6000.0  # km/s: no field beyond
 #: Mean of the exponential tail at C IV (km/s), added to the 420 km/s between the library's C IV and Mg II.
 _TAIL_Z = (0.0, 1.5, 2.5, 3.5, 4.5, 6.0, 7.1)
-_TAIL = (300.0, 420.0, 520.0, 620.0, 800.0, 1400.0, 1700.0)
+_TAIL = (300.0, 420.0, 520.0, 560.0, 620.0, 950.0, 1200.0)
 #: Wavelengths (Angstrom) of what is nearly continuum, to the blue and to the red of C IV and He II.
 _SIDES_OF_CIV = (1450.0, 1465.0, 1690.0, 1700.0)
 #: Share of quasars with weak lines.
