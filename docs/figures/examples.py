@@ -1,4 +1,4 @@
-"""Accuracy against number of training examples, from ``benchmarks/ablations.py --variants base``; the last is the packaged network."""
+"""Accuracy against number of training examples, from ``benchmarks/ablations.py --variants base``; the last is rnet-e-3."""
 
 import matplotlib.pyplot as plt
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
