@@ -108,7 +108,7 @@ class Measurement:
         ``p_peak``: probability from which on a runner-up is measured.  ``n_pixels`` and ``z_max``: fewer pixels or higher
         redshifts are left to the network, and so are spectra of whose pixels blueward of C IV more than the share
         ``trough`` lie far below the fit.  ``move``: how far the fit may move a redshift from the network's, a function of redshift
-        in km/s; one that would go further has followed something else.  ``z_systemic``: redshift from which on the fit, which follows the shifted lines of
+        in km/s, with the network's own error in quadrature; one that would go further has followed something else.  ``z_systemic``: redshift from which on the fit, which follows the shifted lines of
         high ionisation, has nothing to say of the systemic redshift.  ``outliers``: share of pixels off by more than 5 sigma that is too many.
     frames : dict
         ``offset`` of systemic redshifts from those of the pipeline and their ``scatter``, functions of redshift in km/s.
@@ -172,10 +172,10 @@ class Measurement:
         # Of a runner-up nobody asks how well it is described.
         by_fit = ~self.leans(found, np.concatenate([trough, np.zeros(len(second))]))
         expected = u - self._between_frames(np.expm1(u))[0] if frame == "systemic" else u
-        # A network that is unsure itself may be moved within its own error.
+        # A network that is unsure itself may be moved farther.
         width = np.zeros(len(rows))
         width[:k] = 0.5 * (np.log1p(own.z_hi[main]) - np.log1p(own.z_lo[main]))
-        far = np.maximum(at_redshift(self.limits["move"], found.z) / SPEED_OF_LIGHT, width)
+        far = np.hypot(at_redshift(self.limits["move"], found.z) / SPEED_OF_LIGHT, width)
         by_fit &= np.abs(fitted.middle - expected) <= far
 
         best = Interval(*(values[:k] for values in (fitted.low, fitted.middle, fitted.high)))

@@ -200,16 +200,18 @@ def test_no_fit_moves_a_redshift_far_where_no_narrow_lines_are_seen():
     z = np.array([0.5, 2.5, 2.5])
     flux, ivar = made_up_spectra(z)
     # Wide peaks, so that the fit could go anywhere; in the systemic frame the mean offset is no move.
-    own = network(z + (1 + z) * np.array([2000, 2000, 1000]) / C, sigma=1500.0)
+    own = network(z + (1 + z) * np.array([2300, 2300, 1000]) / C, sigma=1500.0)
     found = measurement()(own, flux, ivar)
     assert found.by_fit.tolist() == [True, False, True]
     assert np.abs(C * (found.own.z - z) / (1 + z))[[0, 2]].max() < 60
     assert found.own.z[1] == pytest.approx(own.z[1], rel=1e-12)
     frames = {"offset": 700.0, "scatter": 150.0}
     assert measurement(frames=frames)(own, flux, ivar, frame="systemic").by_fit.all()
-    # A network that is unsure itself may be moved within its error.
-    wide = network(z + (1 + z) * np.array([2000, 2000, 1000]) / C, sigma=2500.0)
+    # A network that is unsure itself may be moved farther: its error adds in quadrature.
+    wide = network(z + (1 + z) * np.array([2300, 2300, 1000]) / C, sigma=2500.0)
     assert measurement()(wide, flux, ivar).by_fit.all()
+    sure = network(z + (1 + z) * np.array([1600, 1600, 1000]) / C, sigma=400.0)
+    assert measurement()(sure, flux, ivar).by_fit.tolist() == [True, False, True]
 
 
 def test_pixels_beyond_single_precision_are_left_to_the_network():
