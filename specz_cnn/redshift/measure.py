@@ -113,7 +113,6 @@ class Measurement:
     frames : dict
         ``offset`` of systemic redshifts from those of the pipeline and their ``scatter``, functions of redshift in km/s.
         ``doubt``: by how much the pipeline's frame itself is uncertain, at redshifts where no labels say where it lies.
-        ``magnesium``: by how much the systemic frame is, where Mg II itself scatters about the host galaxies.
     factor : dict or float, optional
         By which half widths of p(u) are multiplied to hold 68 %, a function of redshift.
     tag : str, optional
@@ -185,7 +184,6 @@ class Measurement:
             p_sys = self._systemic(core[:k], found.rows(slice(k)), own.pdf[main], own.step)
             informed = by_fit[:k] & (own.z[main] < self.limits["z_systemic"])
             systemic = interval_of(p_sys, found.centre[:k]).where(informed, network)
-            systemic = systemic.moved(0.0, self._in_velocity("magnesium", own.z[main]))
             best = best.where(by_fit[:k], network.moved(-offset, scatter))
         else:
             best = best.where(by_fit[:k], network)
@@ -352,9 +350,9 @@ def systemic_from(own, frames=None, frame="sdss"):
     """
     low, middle, high = (np.log1p(values) for values in (own.z_lo, own.z, own.z_hi))
     interval = Interval(low, middle, high)
-    if frames is not None:
-        moves = ("offset", "scatter") if frame == "sdss" else ("none", "magnesium")
-        interval = interval.moved(*(at_redshift(frames.get(m, 0.0), own.z) / SPEED_OF_LIGHT for m in moves))
+    if frames is not None and frame == "sdss":
+        moves = (at_redshift(frames[name], own.z) / SPEED_OF_LIGHT for name in ("offset", "scatter"))
+        interval = interval.moved(*moves)
     names = ("z_sys", "z_sys_err", "z_sys_lo", "z_sys_hi")
     return dict(zip(names, interval.columns(slice(None), len(own.z)), strict=True))
 

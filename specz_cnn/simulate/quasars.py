@@ -213,7 +213,7 @@ def _through_igm(flux, rest, z, kind, generator, config):
         flux = flux * igm.damping_wing(rest, z, radius, generator)
     if config.dla:
         far = 0.12 * (z - 1.5).clamp(0, 2), (0.0, 0.18)
-        # In front of the quasar, or in its own galaxy, in twice the number and more of what chance would put there.
+        # At the quasar itself, in its galaxy or next to it: more than chance would put there.
         near = 0.04 * (z > 1.8), (-0.002, 0.01)
         for share, reach in (far, near):
             rows = (torch.rand(size, generator=generator, device=device) < share)[:, 0]

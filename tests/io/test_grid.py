@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from specz_cnn import ModelGrid
-from specz_cnn.io.grid import LATTICE_STEP, pixel_edges
+from specz_cnn.io.grid import _LATTICE_TOLERANCE, LATTICE_STEP, pixel_edges
 
 GRIDS = [ModelGrid(), ModelGrid(35440, 1, 4848), ModelGrid(35500, 3, 400), ModelGrid(35441, 8, 600)]
 
@@ -94,7 +94,8 @@ def test_inverse_variance_is_conserved(seed, n, low, width):
     rng = np.random.default_rng(seed)
     loglam = low + width * np.cumsum(rng.uniform(0.2, 1, n)) / n
     # Pixels that all lie on the lattice of SDSS, as two or three may by chance, are SDSS's, however far apart.
-    assume(np.abs(loglam / LATTICE_STEP - np.rint(loglam / LATTICE_STEP)).max() > 0.02)
+    position = loglam / LATTICE_STEP
+    assume(np.abs(position - np.rint(position)).max() > _LATTICE_TOLERANCE)
     ivar = rng.gamma(2, 1, n)
     grid = ModelGrid()
     found = grid.rebin(loglam, rng.normal(size=n), ivar)[1].sum(dtype=float)

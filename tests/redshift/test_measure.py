@@ -276,21 +276,6 @@ def test_where_no_label_says_where_the_frame_lies_errors_are_wide():
     assert C * spread == pytest.approx(500, rel=0.15)
 
 
-def test_where_magnesium_scatters_systemic_errors_are_wider():
-    z = np.array([2.0, 5.8])
-    flux, ivar = made_up_spectra(z)
-    frames = FRAMES | {"magnesium": {"z": [5.0, 5.6], "value": [0.0, 400.0]}}
-    few, more = (
-        measurement(frames=f)(network(z), flux, ivar, frame="systemic").systemic["z_sys_err"]
-        for f in (FRAMES, frames)
-    )
-    assert more[0] == few[0]
-    assert C * np.array([few[1], more[1]]) / 6.8 == pytest.approx([300, 500], rel=0.01)
-    assert C * systemic_from(network(z), frames, "systemic")["z_sys_err"][1] / 6.8 == pytest.approx(
-        500, rel=0.01
-    )
-
-
 def test_catalogues_do_not_see_the_forest():
     z = np.array([2.5])
     flux, ivar = made_up_spectra(z)
