@@ -582,7 +582,9 @@ def test_other_things_are_no_spectrum(value):
         fit_redshift_cnn(value)
 
 
-@pytest.mark.parametrize("value", [None, 2.4, b"spec.fits", {"flux": FLUX}, io.StringIO("a")], ids=str)
+@pytest.mark.parametrize(
+    "value", [None, 2.4, b"spec.fits", {"flux": FLUX}, io.StringIO("a")], ids=lambda v: type(v).__name__
+)
 def test_other_things_are_no_spectra(value):
     with pytest.raises(TypeError, match="takes spectra or paths, not a"):
         fit_redshifts_cnn(value)
