@@ -68,7 +68,7 @@ def fft_flops(n, complex_input=False):
 def correlation_flops(network):
     """Of RNet-E's correlation through the FFT: transforms of the features, products, transforms back."""
     n_templates, n_features, _ = network.templates.shape
-    n_fft = network.n_fft
+    n_templates, n_fft = n_templates * network.stride, network.n_fft
     return (n_templates + n_features) * fft_flops(n_fft) + 8 * (n_fft // 2 + 1) * n_templates * n_features
 
 

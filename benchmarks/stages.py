@@ -86,13 +86,11 @@ def main():
     parser.add_argument("--check", default="default", help='"none" for none')
     args = parser.parse_args()
 
-    import torch
-
+    from specz_cnn.parallel import on_one_core
     from specz_cnn.redshift.fitter import Fitter, default_models
     from specz_cnn.survey.work import Job, fit_block
 
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    on_one_core()
     print(describe())
     check = None if args.check == "none" else args.check
     fitter = Fitter(args.model, check, "cpu")

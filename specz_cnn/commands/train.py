@@ -95,7 +95,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--seconds", type=float, default=math.inf, help="stop after this time; run again to continue"
     )
-    parser.add_argument("--restart", action="store_true", help="ignore an existing checkpoint")
+    parser.add_argument("--restart", action="store_true", help="forget an existing checkpoint")
 
 
 def run(args):
@@ -158,12 +158,16 @@ def _check(args):
 def _train(recipe, args, workers):
     """Train a network, on real spectra too if there are any."""
     from specz_cnn.training.finish import save_weights
+    from specz_cnn.training.loop import CHECKPOINT
     from specz_cnn.training.recipe import build_trainer
 
+    if args.restart and workers.first:
+        (Path(args.output) / CHECKPOINT).unlink(missing_ok=True)
+    workers.wait()
     if args.spectra:
         recipe = _with_real_spectra(recipe, args, workers)
     trainer = build_trainer(recipe, args.data, args.output, device=args.device, workers=workers)
-    if not args.restart and trainer.resume() and workers.first:
+    if trainer.resume() and workers.first:
         _log.info("continuing at step %s of %s", trainer.step, trainer.steps)
     tuning = args.start and "real" in trainer.validation
     if tuning and workers.first:

@@ -148,26 +148,27 @@ class InferenceRNet(nn.Module):
 
 
 class _ShortConvolution(nn.Module):
-    """A convolution along the last axis of (batch, in, 1, n), same length, channels innermost.
+    """A convolution along the last axis of (batch, in, 1, n), as long as before or a stride shorter, channels innermost.
 
     Not a `torch.nn.Conv2d`, which draws initial values of torch's default type: they would move the random state of
     whoever calls us, and be of the wrong type where that is not single precision.
     """
 
-    def __init__(self, weight, bias):
+    def __init__(self, weight, bias, stride=1):
         super().__init__()
-        self.pad = weight.shape[2] // 2
+        self.pad, self.stride = weight.shape[2] // 2, stride
         self.register_buffer("weight", weight.unsqueeze(2).contiguous(memory_format=torch.channels_last))
         self.register_buffer("bias", bias.clone())
 
     def forward(self, x):
-        return nn.functional.conv2d(x, self.weight, self.bias, padding=(0, self.pad))
+        return nn.functional.conv2d(x, self.weight, self.bias, (1, self.stride), (0, self.pad))
 
 
 def _fold(convolution, norm):
     """A convolution without bias, and the normalisation that follows it, as one convolution."""
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-    return _ShortConvolution(convolution.weight * scale[:, None, None], norm.bias - norm.running_mean * scale)
+    weight, bias = convolution.weight * scale[:, None, None], norm.bias - norm.running_mean * scale
+    return _ShortConvolution(weight, bias, convolution.stride[0])
 
 
 def _tiled(weight, bias, tile):
@@ -192,7 +193,8 @@ class InferenceRNetE(nn.Module):
 
     def __init__(self, network):
         super().__init__()
-        self.n_pixels, self.n_bins, self.n_segments = network.n_pixels, network.n_bins, network.n_segments
+        self.n_features = network.n_pixels // network.stride
+        self.n_bins, self.n_segments, self.stride = network.n_bins, network.n_segments, network.stride
         self.features = nn.ModuleList(_fold(block[0], block[1]) for block in network.features)
         self._set_templates(network)
         first, _, second = network.lag
@@ -207,28 +209,34 @@ class InferenceRNetE(nn.Module):
         """Spectra of the templates, normalised, in the order in which a product of spectra gives increasing redshift.
 
         ``correlation[k] = sum_n features[n] template[n - k + n_bins]`` is the convolution of the features with the
-        template turned round.
+        template turned round.  Phases come before templates, so that redshifts follow each other in memory.
         """
         norm = network.lag_norm
         scale = norm.weight / (norm.running_var + norm.eps).sqrt()
         shift = norm.bias - norm.running_mean * scale
         lag_bias = network.lag_bias + shift[:, None]
-        self.register_buffer("lag_bias", lag_bias.t().contiguous())  # bins, templates
-        self.n_fft = _fft_length(self.n_pixels + self.n_bins - 1)
-        turned = scale.new_zeros(*network.templates.shape[:2], self.n_fft)
-        lag = torch.arange(1 - self.n_pixels, self.n_bins, device=turned.device)
-        turned[..., lag % self.n_fft] = network.templates[..., self.n_bins - lag] * scale[:, None, None]
+        # Bins apart by the stride, phases and templates.
+        self.register_buffer("lag_bias", lag_bias.t().reshape(self.n_bins // self.stride, -1))
+        n_lags = self.n_bins // self.stride
+        self.n_fft = _fft_length(self.n_features + n_lags - 1)
+        phases = (network.phases() * scale[:, None, None, None]).transpose(0, 1).flatten(0, 1)
+        turned = phases.new_zeros(*phases.shape[:2], self.n_fft)
+        lag = torch.arange(1 - self.n_features, n_lags, device=turned.device)
+        turned[..., lag % self.n_fft] = phases[..., n_lags - lag]
         response = torch.fft.rfft(turned)
-        self.register_buffer("response", response.permute(2, 1, 0).contiguous())  # freq, in, template
+        self.register_buffer(
+            "response", response.permute(2, 1, 0).contiguous()
+        )  # freq, in, phase and template
 
     def _correlation(self, features):
         """Normalised correlations, shape (batch, n_bins, n_templates), of features with room for them."""
         spectrum = torch.fft.rfft(features)
         # As a matrix it is transposed in blocks, which for so many numbers is faster than an array of three axes.
         spectrum = spectrum.flatten(0, 1).t().contiguous().unflatten(1, spectrum.shape[:2])
-        correlation = torch.fft.irfft(torch.bmm(spectrum, self.response), self.n_fft, dim=0)[: self.n_bins]
-        out = features.new_empty(features.shape[0], self.n_bins, correlation.shape[2])
-        return torch.add(correlation.permute(1, 0, 2), self.lag_bias, out=out)
+        correlation = torch.fft.irfft(torch.bmm(spectrum, self.response), self.n_fft, dim=0)
+        out = features.new_empty(features.shape[0], *self.lag_bias.shape)
+        torch.add(correlation[: len(self.lag_bias)].permute(1, 0, 2), self.lag_bias, out=out)
+        return out.view(len(out), self.n_bins, -1)
 
     def _lag_logits(self, correlation):
         """Logits of the redshift bins, shape (batch, n_bins)."""
@@ -245,7 +253,7 @@ class InferenceRNetE(nn.Module):
         for convolution in self.features:
             hidden = convolution(hidden).relu_()
         padded = padded[: len(x)]
-        padded[..., : self.n_pixels] = hidden.squeeze(2)
+        padded[..., : self.n_features] = hidden.squeeze(2)
         correlation = self._correlation(padded)
         logits = self._lag_logits(correlation)
         pooled = nn.functional.adaptive_avg_pool2d(hidden, (1, self.n_segments)).flatten(1)

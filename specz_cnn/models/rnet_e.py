@@ -23,10 +23,9 @@ from specz_cnn.models.network import LogitsNetwork, architecture
 __all__ = ["RNetE"]
 
 
-def _convolution(n_in, n_out, kernel):
-    return nn.Sequential(
-        nn.Conv1d(n_in, n_out, kernel, padding=kernel // 2, bias=False), nn.BatchNorm1d(n_out), nn.ReLU()
-    )
+def _convolution(n_in, n_out, kernel, stride):
+    convolution = nn.Conv1d(n_in, n_out, kernel, stride=stride, padding=kernel // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm1d(n_out), nn.ReLU())
 
 
 @architecture
@@ -49,6 +48,9 @@ class RNetE(LogitsNetwork):
         Width of the convolutions along the lag.
     n_segments : int
         Wavelength segments over which features are pooled for the "not a quasar" decision.
+    stride : int
+        Pixels from one place where features are computed to the next, a divisor of both lengths.  Redshift bins stay
+        pixels: each template meets the features in as many phases.
     """
 
     def __init__(
@@ -60,15 +62,19 @@ class RNetE(LogitsNetwork):
         n_templates=8,
         lag_width=5,
         n_segments=24,
+        stride=1,
     ):
         super().__init__()
-        self.n_pixels, self.n_bins, self.n_segments = n_pixels, n_bins, n_segments
+        if n_pixels % stride or n_bins % stride:
+            raise ValueError(f"stride {stride} does not divide both {n_pixels} pixels and {n_bins} bins")
+        self.n_pixels, self.n_bins, self.n_segments, self.stride = n_pixels, n_bins, n_segments, stride
         sizes = [2, *channels]
+        strides = [stride] + [1] * (len(channels) - 1)
         self.features = nn.Sequential(
-            *(_convolution(a, b, k) for a, b, k in zip(sizes[:-1], sizes[1:], kernels, strict=True))
+            *(_convolution(*how) for how in zip(sizes[:-1], sizes[1:], kernels, strides, strict=True))
         )
         n_features = sizes[-1]
-        self.n_fft = fft_length(n_pixels + n_bins)
+        self.n_fft = fft_length((n_pixels + n_bins) // stride)
         templates = torch.empty(n_templates, n_features, n_pixels + n_bins)
         if not templates.is_meta:  # without data, normal numbers only import torch's compiler, for seconds
             templates = 0.02 * torch.randn(templates.shape)
@@ -87,14 +93,23 @@ class RNetE(LogitsNetwork):
             nn.Linear(n_features * n_segments + 2 * n_templates + 2, 64), nn.ReLU(), nn.Linear(64, 1)
         )
 
-    def correlate(self, features):
-        """Correlation of features, (batch, channels, n_pixels), with each template at each redshift.
+    def phases(self):
+        """The templates as features see them at redshifts apart by the stride: (n_templates, stride, channels, length).
 
-        Returns shape (batch, n_templates, n_bins).  At bin ``k`` feature pixel ``n`` meets template pixel
+        Phase ``p``, for bins ``stride * j + p``, has at place ``m`` the template's pixel ``stride * m - p``.
+        """
+        shifted = nn.functional.pad(self.templates, (self.stride - 1, 1 - self.stride))
+        return shifted.unflatten(-1, (-1, self.stride)).flip(-1).movedim(-1, 1)
+
+    def correlate(self, features):
+        """Correlation of features, (batch, channels, n_pixels / stride), with each template at each redshift.
+
+        Returns shape (batch, n_templates, n_bins).  At bin ``k`` the feature of pixel ``n`` meets template pixel
         ``n - k + n_bins``: a line at rest pixel ``r`` appears ``k`` pixels further to the red.
         """
-        correlation = correlate(features, self.templates, self.n_fft)
-        return correlation[..., 1 : self.n_bins + 1].flip(-1)
+        correlation = correlate(features, self.phases().flatten(0, 1), self.n_fft)
+        correlation = correlation[..., 1 : self.n_bins // self.stride + 1].flip(-1)
+        return correlation.unflatten(1, (-1, self.stride)).transpose(2, 3).flatten(2)
 
     def for_inference(self):
         """See `Network.for_inference`."""

@@ -17,7 +17,10 @@ from specz_cnn.training.schedules import Cycles, Plateau
 from specz_cnn.training.workers import Workers
 from specz_cnn.velocity import nmad, velocity_difference
 
-__all__ = ["Trainer", "redshift_metrics"]
+__all__ = ["CHECKPOINT", "Trainer", "redshift_metrics"]
+
+#: In the directory of a run.
+CHECKPOINT = "checkpoint.pt"
 
 log = logging.getLogger(__name__)
 
@@ -246,12 +249,12 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state,
         }
-        with write_whole(self.directory / "checkpoint.pt") as part:
+        with write_whole(self.directory / CHECKPOINT) as part:
             torch.save(state, part)
 
     def resume(self):
         """Continue from the checkpoint, if there is one; returns whether there was."""
-        path = self.directory / "checkpoint.pt"
+        path = self.directory / CHECKPOINT
         if not path.exists():
             return False
         state = torch.load(path, map_location=self.device, weights_only=True)

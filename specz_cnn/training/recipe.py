@@ -17,7 +17,7 @@ import torch
 from specz_cnn.io.grid import ModelGrid
 from specz_cnn.models.network import architectures
 from specz_cnn.simulate import SimulationConfig, Simulator
-from specz_cnn.training.loop import Trainer
+from specz_cnn.training.loop import CHECKPOINT, Trainer
 from specz_cnn.training.shards import read_shards
 from specz_cnn.training.sources import Examples, MixedSource, ShardSource, SimulatedSource
 from specz_cnn.training.workers import Workers
@@ -124,8 +124,6 @@ def build_trainer(recipe, data, directory, *, device="cpu", noise_keep=None, wor
     workers = workers or Workers(device=device)
     device, seed = workers.device, seed + _SEEDS_APART * workers.rank
     network, preprocess = recipe.build_network(), recipe.architecture.preprocess
-    if recipe.start:
-        start_from(network, recipe.start)
     real = dict(recipe.real)
     n_real = real.pop("per_batch", 0)
     sources, validation = [], {}
@@ -142,6 +140,8 @@ def build_trainer(recipe, data, directory, *, device="cpu", noise_keep=None, wor
             ShardSource(shards, workers.share(n_real), seed, preprocess=preprocess, device=device, **real)
         )
     source = sources[0] if len(sources) == 1 else MixedSource(sources)
+    if recipe.start and not (Path(directory) / CHECKPOINT).exists():
+        start_from(network, recipe.start, source)
     if "shards" in recipe.validation:
         examples = shard_examples(recipe.validation["shards"], preprocess, device)
         if len(examples.z):
@@ -211,8 +211,17 @@ def outside_validation(path):
         return np.asarray(split_half(groups)) != "validation"
 
 
-def start_from(network, start):
-    """Copy parameters from packaged or trained weights whose name begins with one of ``start["prefixes"]``."""
+def start_from(network, start, source=None):
+    """Copy parameters from packaged or trained weights whose name begins with one of ``start["prefixes"]``.
+
+    With ``start["slim"]``, a number of steps, those weights are the teacher's of a network with less arithmetic.
+    """
+    if "slim" in start:
+        from specz_cnn.models.registry import load_model
+        from specz_cnn.training.slimming import slim
+
+        slim(network, load_model(start["weights"]), source, start["slim"])
+        return
     path = Path(start["weights"])
     if path.suffix == ".pt":
         state = torch.load(path, weights_only=True)["averaged"]

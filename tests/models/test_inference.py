@@ -41,6 +41,9 @@ NETWORKS = {
     "rnet-e, odd sizes": lambda: RNetE(
         n_pixels=301, n_bins=403, channels=(5, 3), kernels=(9, 5), n_templates=3, lag_width=7, n_segments=7
     ),
+    "rnet-e, stride": lambda: RNetE(
+        n_pixels=306, n_bins=408, channels=(5, 6), kernels=(9, 5), n_templates=3, n_segments=7, stride=3
+    ),
     "rnet-e, tiles of 4": lambda: RNetE(n_pixels=200, n_bins=300, n_templates=2, lag_width=21),
 }
 

@@ -141,10 +141,11 @@ def test_fft_length(n, length):
     assert fft_length(n) == length
 
 
-@pytest.mark.parametrize("shift", [1, 40, 150])
-def test_redshift_is_a_shift(shift):
-    """A spectrum moved by some pixels has its logits moved by as many bins."""
-    network = RNetE(n_pixels=300, n_bins=400, channels=(6, 5), kernels=(9, 5), n_templates=3).eval()
+@pytest.mark.parametrize(("shift", "stride"), [(1, 1), (40, 1), (150, 1), (2, 2), (40, 4)])
+def test_redshift_is_a_shift(shift, stride):
+    """A spectrum moved by some pixels, a multiple of the stride, has its logits moved by as many bins."""
+    arguments = {"channels": (6, 5), "kernels": (9, 5), "n_templates": 3, "stride": stride}
+    network = RNetE(n_pixels=300, n_bins=400, **arguments).eval()
     x = torch.zeros(2, 2, 300)
     x[..., 20:130] = torch.randn(2, 2, 110)
     moved = x.roll(shift, 2)
@@ -157,15 +158,22 @@ def test_redshift_is_a_shift(shift):
     assert logits.std() > 1e-3
 
 
-def test_template_pixel_of_a_line_does_not_depend_on_its_redshift():
-    """At bin k, feature pixel n meets template pixel n - k + n_bins."""
-    network = RNetE(n_pixels=50, n_bins=80, channels=(2,), kernels=(3,), n_templates=1).eval()
-    features = torch.zeros(1, 2, 50)
-    features[0, 1, 17] = 1.0
+@pytest.mark.parametrize("stride", [1, 2, 5])
+def test_template_pixel_of_a_line_does_not_depend_on_its_redshift(stride):
+    """At bin k, the feature of pixel n meets template pixel n - k + n_bins."""
+    arguments = {"channels": (2,), "kernels": (3,), "n_templates": 3, "stride": stride}
+    network = RNetE(n_pixels=50, n_bins=80, **arguments).eval()
+    features = torch.zeros(1, 2, 50 // stride)
+    features[0, 1, 7] = 1.0
     with torch.no_grad():
-        correlation = network.correlate(features)[0, 0]
-        wanted = network.templates[0, 1, 17 - torch.arange(80) + 80]
+        correlation = network.correlate(features)[0]
+        wanted = network.templates[:, 1, 7 * stride - torch.arange(80) + 80]
     torch.testing.assert_close(correlation, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_a_stride_must_divide_pixels_and_bins():
+    with pytest.raises(ValueError, match="stride 3 does not divide both 50 pixels and 81 bins"):
+        RNetE(n_pixels=50, n_bins=81, stride=3)
 
 
 def test_packaged_size_of_rnet_e():
