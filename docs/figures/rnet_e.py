@@ -5,7 +5,7 @@ from drawing import arrow, box, canvas, chain
 from specz_cnn.models import model_info
 
 arguments = model_info("rnet-e").arguments
-channels, kernels = arguments["channels"], arguments["kernels"]
+channels, kernels, stride = arguments["channels"], arguments["kernels"], arguments["stride"]
 n, n_bins, n_templates = arguments["n_pixels"], arguments["n_bins"], arguments["n_templates"]
 
 axes = canvas(9.6, 3.2, bottom=0.35)
@@ -13,7 +13,7 @@ y = 2.6
 convolutions = "\n".join(f"{c} filters of {k}" for c, k in zip(channels, kernels, strict=True))
 steps = [
     box(axes, 0.8, y, f"flux and\nknowledge\n2 × {n}", "data", width=1.1),
-    box(axes, 2.5, y, convolutions + f"\n{channels[-1]} × {n}", "convolution", width=1.5, height=1.15),
+    box(axes, 2.5, y, convolutions + f"\n{channels[-1]} × {n // stride}", "convolution", width=1.5, height=1.15),
     box(
         axes,
         4.65,

@@ -122,7 +122,7 @@ def fit_redshift_cnn(
         pdf=batch.pdf[0],
         step=batch.step,
         spectrum=arrays,
-        model_flux=fitter.model_flux(prepared, z, arrays.loglam),
+        description=fitter.description(prepared),
         provenance=fitter.provenance | notes_of({arrays.note: 1} if arrays.note else {}),
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,7 @@ from specz_cnn.models.cache import cached_model
 from specz_cnn.models.forks import one_thread_in_forks
 from specz_cnn.models.output import network_output, resolve_device
 from specz_cnn.models.registry import same_weights
-from specz_cnn.redshift.measure import CONVENTIONS, GRID, packaged_measurement, systemic_from
+from specz_cnn.redshift.measure import CONVENTIONS, GRID, described, packaged_measurement, systemic_from
 from specz_cnn.redshift.posterior import IDENTITY, certainty, confidence_of, posterior
 from specz_cnn.redshift.prepare import error_text
 from specz_cnn.redshift.provenance import provenance_of
@@ -308,22 +309,23 @@ class Fitter:
         values |= {"confidence": confidence, "p_qso": p_qso, "z_check": z_check}
         return values, flags | self._flags(own, other, confidence, p_qso, agree), own
 
-    @one_thread_in_forks()
-    def model_flux(self, prepared, z, loglam):
-        """The eigenspectra that describe a spectrum at its redshift, shape of ``loglam``; None without a measurement.
+    def description(self, prepared):
+        """The eigenspectra that describe a spectrum, as a function; None without a measurement.
 
         Parameters
         ----------
         prepared : Prepared
             On ``grids``.
-        z : float
-        loglam : `~numpy.ndarray`
-            log10 of the observed wavelength in Angstrom.
+
+        Returns
+        -------
+        callable or None
+            Of a redshift and log10 of observed wavelengths in Angstrom; it gives the flux there.
         """
-        if self._measurement is None or not np.isfinite(z):
+        if self._measurement is None:
             return None
         flux, ivar = self._stack([prepared])[GRID]
-        return self._measurement.model_flux(flux[0], ivar[0], z, loglam)
+        return partial(described, flux[0], ivar[0])
 
     def _flags(self, own, other, confidence, p_qso, agree):
         limits = {**IDENTITY["thresholds"], **self.info.calibration.get("thresholds", {})}

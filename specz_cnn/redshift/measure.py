@@ -25,6 +25,7 @@ from scipy.ndimage import uniform_filter1d
 
 from specz_cnn.io.grid import ModelGrid
 from specz_cnn.models.eigenspectra import SHIFT, Eigenspectra, read_eigenspectra
+from specz_cnn.models.forks import one_thread_in_forks
 from specz_cnn.redshift.cells import (
     BINS_PER_SHIFT,
     NATIVE,
@@ -48,6 +49,7 @@ __all__ = [
     "GRID",
     "Measured",
     "Measurement",
+    "described",
     "packaged_measurement",
     "systemic_from",
 ]
@@ -355,6 +357,12 @@ def systemic_from(own, frames=None, frame="sdss"):
         interval = interval.moved(*moves)
     names = ("z_sys", "z_sys_err", "z_sys_lo", "z_sys_hi")
     return dict(zip(names, interval.columns(slice(None), len(own.z)), strict=True))
+
+
+@one_thread_in_forks()
+def described(flux, ivar, z, loglam):
+    """`Measurement.model_flux` of the measurement of the package."""
+    return packaged_measurement().model_flux(flux, ivar, z, loglam)
 
 
 @cache

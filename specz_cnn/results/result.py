@@ -20,6 +20,7 @@ from specz_cnn.results.flags import RedshiftFlag, decode_flags
 from specz_cnn.results.tables import FORMATS, TABLE_COLUMNS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from astropy.table import QTable
@@ -81,8 +82,8 @@ class RedshiftResult:
         As ``z``, of the systemic redshift, in the frame of the maximum of Mg II.
     chi2 : float
         Reduced chi-squared of the fit of eigenspectra; NaN if there was none.
-    model_flux : `~numpy.ndarray` or None
-        Flux of the best fit of eigenspectra at the pixels of ``spectrum``, NaN outside the range that is fitted.
+    description : callable or None
+        Of a redshift and log10 of wavelengths in Angstrom, the fit of eigenspectra there: what `model_flux` comes from.
     """
 
     z: float
@@ -106,12 +107,20 @@ class RedshiftResult:
     z_sys_lo: float = np.nan
     z_sys_hi: float = np.nan
     chi2: float = np.nan
-    model_flux: np.ndarray | None = field(default=None, repr=False)
+    description: Callable[[float, np.ndarray], np.ndarray] | None = field(default=None, repr=False)
 
     @cached_property
     def z_grid(self) -> np.ndarray:
         """Redshifts at the centres of the bins of ``pdf``: `~numpy.ndarray`, shape (n_bins,)."""
         return np.expm1(self.step * (np.arange(self.pdf.size) + 0.5))
+
+    @cached_property
+    def model_flux(self) -> np.ndarray | None:
+        """Flux of the best fit of eigenspectra at the pixels of `spectrum`, NaN outside the range that is fitted.
+
+        None if there was no fit.
+        """
+        return None if self.description is None else self.description(self.z, self.spectrum.loglam)
 
     @cached_property
     def model(self) -> Spectrum | None:

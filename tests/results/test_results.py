@@ -128,11 +128,18 @@ def test_no_maximum_of_a_line_that_is_not_there():
 
 
 def test_model_spectrum(result):
-    assert result.model is None
-    fitted = dataclasses.replace(result, model_flux=np.where(result.spectrum.loglam < 3.57, np.nan, 2.0))
+    assert result.model is None and result.model_flux is None
+    seen = []
+
+    def description(z, loglam):
+        seen.append(z)
+        return np.where(loglam < 3.57, np.nan, 2.0)
+
+    fitted = dataclasses.replace(result, description=description)
     assert fitted.model.flux.shape == result.spectrum.flux.shape
     np.testing.assert_allclose(fitted.model.spectral_axis.to_value("AA"), 10**result.spectrum.loglam)
     assert fitted.model.mask.sum() == (result.spectrum.loglam < 3.57).sum()
+    assert seen == [result.z]  # made when it is wanted, and once
 
 
 @pytest.mark.parametrize("z", [np.nan, -1.0, 50.0])
