@@ -17,13 +17,14 @@ import time
 import torch
 from torch import nn
 
+from specz_cnn.models import model_info
 from specz_cnn.models.fftconv import FFTConv1d
 from specz_cnn.models.inference import prepare_for_inference
+from specz_cnn.models.network import architectures
 from specz_cnn.models.preprocess import standardise
-from specz_cnn.models.rnet import RNet, RNetPZ
 from specz_cnn.models.rnet_e import RNetE
 
-NETWORKS = {"rnet": RNet, "rnet-pz": RNetPZ, "rnet-e": RNetE}
+NETWORKS = "rnet", "rnet-pz", "rnet-e"
 N_PIXELS = 1212
 
 
@@ -127,9 +128,10 @@ def measure(device, batches, repeats):
     """One row per network and batch size: spectra per second of each variant, fraction of the peak reached."""
     peak = peak_flops(device, 3 * repeats)
     rows = []
-    for name, cls in NETWORKS.items():
+    for name in NETWORKS:
         torch.manual_seed(0)
-        network = cls().eval()
+        info = model_info(name)
+        network = architectures()[info.architecture](**info.arguments).eval()
         variants = {"published": published(network), "trained": network}
         variants["prepared"] = prepare_for_inference(copy.deepcopy(network).to(device))
         operations, done = direct_flops(network), inference_flops(network)
