@@ -13,7 +13,15 @@ y = 2.6
 convolutions = "\n".join(f"{c} filters of {k}" for c, k in zip(channels, kernels, strict=True))
 steps = [
     box(axes, 0.8, y, f"flux and\nknowledge\n2 × {n}", "data", width=1.1),
-    box(axes, 2.5, y, convolutions + f"\n{channels[-1]} × {n // stride}", "convolution", width=1.5, height=1.15),
+    box(
+        axes,
+        2.5,
+        y,
+        convolutions + f"\n{channels[-1]} × {n // stride}",
+        "convolution",
+        width=1.5,
+        height=1.15,
+    ),
     box(
         axes,
         4.65,

@@ -281,6 +281,14 @@ def test_each_format_gives_the_redshift_of_the_arrays(table, expected):
     assert not wrong
 
 
+@pytest.mark.parametrize("name", ["image.fits", "awav.fits"])
+def test_errors_beside_the_flux_are_read(directory, name):
+    """Also where a reader of specutils takes the file that knows nothing of them."""
+    (arrays,) = read_any(directory / name)
+    _, _, ivar = in_air(*linear()) if name == "awav.fits" else linear()
+    np.testing.assert_allclose(arrays.ivar, ivar, rtol=1e-5)
+
+
 def test_air_is_noted_in_the_provenance(table):
     n_air = sum(air for _, _, air, _ in FILES.values())
     assert table.meta["input"] == f"wavelengths converted from air to vacuum ({n_air})"

@@ -8,6 +8,7 @@ columns of any origin.  The readers live in modules of their own, imported when 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -263,13 +264,24 @@ def _read(path, options):
             raise ValueError(f"not of the format {entries[0].label}")
         general = [entry for entry in OWN_FORMATS if entry.general and entry.function("matches")(hdulist)]
         n_hdus = len(hdulist)
+    found, problem = None, None
     try:
-        return foreign.read(path)
+        found = foreign.read(path)
     except ValueError as error:
         problem = error
+    if found is not None and (not general or any(one.uncertainty is not None for one in found)):
+        return found
     with open_spec_lite(path) as hdulist:
         for entry in general:
-            return _read_own(entry, hdulist, path, options)
+            if found is None:
+                return _read_own(entry, hdulist, path, options)
+            # A reader that knows of no errors gives way where they are in the file all the same.
+            with suppress(ValueError):
+                own = _read_own(entry, hdulist, path, options)
+                if all(one.uncertainty is not None for one in own):
+                    return own
+    if found is not None:
+        return found
     reason = "no table with columns flux, loglam and ivar, and no other format that is known"
     raise ValueError(f"{reason} ({n_hdus} HDUs; specutils: {str(problem)[:120]})")
 
