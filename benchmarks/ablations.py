@@ -34,6 +34,8 @@ _RATE = 2e-3  # from random weights; the recipe's is for those that go on
 _SEED = 424_242  # of simulated spectra to judge by
 _PACKAGED = "rnet-e as packaged"
 
+# What the variants differ from: RNet-E up to rnet-e-4.
+_BASE = {"channels": [24, 32, 16], "kernels": [21, 11, 9], "stride": 1}
 #: Arguments of the network, and other settings.
 VARIANTS = {
     "base": {},
@@ -46,6 +48,7 @@ VARIANTS = {
     "deep": {"channels": [24, 32, 32, 16], "kernels": [21, 11, 11, 9]},
     "short": {"kernels": [11, 7, 5]},
     "long": {"kernels": [41, 21, 9]},
+    "stride": {"channels": [32, 32, 16], "kernels": [21, 7, 5], "stride": 2},
     "no-ivar": {},
     "coarse-bins": {"n_pixels": 606, "n_bins": 1136, "kernels": [11, 7, 5]},
 }
@@ -70,7 +73,7 @@ def _flux_only(flux, ivar):
 def _recipe(name):
     """The recipe of a variant, from random weights."""
     recipe = read_recipe("rnet-e")
-    model = {**recipe.model, "arguments": {**recipe.model["arguments"], **VARIANTS[name]}}
+    model = {**recipe.model, "arguments": {**recipe.model["arguments"], **_BASE, **VARIANTS[name]}}
     if name == "coarse-bins":
         model["grid"] = {**model["grid"], "factor": 8, "n_pixels": 606}
         model["bins"] = {"n": 1136, "step": 2 * recipe.model["bins"]["step"]}

@@ -224,9 +224,8 @@ class InferenceRNetE(nn.Module):
         lag = torch.arange(1 - self.n_features, n_lags, device=turned.device)
         turned[..., lag % self.n_fft] = phases[..., n_lags - lag]
         response = torch.fft.rfft(turned)
-        self.register_buffer(
-            "response", response.permute(2, 1, 0).contiguous()
-        )  # freq, in, phase and template
+        # Frequency, in, phase and template.
+        self.register_buffer("response", response.permute(2, 1, 0).contiguous())
 
     def _correlation(self, features):
         """Normalised correlations, shape (batch, n_bins, n_templates), of features with room for them."""
