@@ -84,18 +84,18 @@ class TestMemory:
     def test_smaller_batches_are_tried(self, fitter, prepared, undisturbed, monkeypatch, error, fits):
         compute, sizes = fitter_module.network_output, []
 
-        def limited(network, flux, ivar):
+        def limited(network, flux, ivar, *rest):
             sizes.append(len(flux))
             if len(flux) > fits:
                 raise error
-            return compute(network, flux, ivar)
+            return compute(network, flux, ivar, *rest)
 
         monkeypatch.setattr(fitter_module, "network_output", limited)
         assert_same_rows(fitter.fit(prepared), undisturbed)
         assert sizes[0] == 10 and max(sizes[1:]) == 5 and min(sizes) <= fits
 
     def test_one_spectrum_that_does_not_fit_is_an_error(self, fitter, prepared, monkeypatch):
-        def never(network, flux, ivar):
+        def never(network, flux, ivar, *rest):
             raise MemoryError("not even one")
 
         monkeypatch.setattr(fitter_module, "network_output", never)
@@ -103,7 +103,7 @@ class TestMemory:
             fitter.fit(prepared)
 
     def test_other_errors_are_not_taken_for_it(self, fitter, prepared, monkeypatch):
-        def broken(network, flux, ivar):
+        def broken(network, flux, ivar, *rest):
             raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
         monkeypatch.setattr(fitter_module, "network_output", broken)
@@ -151,10 +151,10 @@ class TestDevice:
         fitter.provenance["device"] = "cuda"
         compute = fitter_module.network_output
 
-        def lost(network, flux, ivar):
+        def lost(network, flux, ivar, *rest):
             if fitter.device.type == "cuda":
                 raise RuntimeError("CUDA error: an illegal memory access was encountered")
-            return compute(network, flux, ivar)
+            return compute(network, flux, ivar, *rest)
 
         monkeypatch.setattr(fitter_module, "network_output", lost)
         if insists:
@@ -172,8 +172,8 @@ class TestDevice:
 def test_answers_that_are_not_finite_cost_only_their_rows(fitter, prepared, undisturbed, monkeypatch):
     compute = fitter_module.network_output
 
-    def broken(network, flux, ivar):
-        output = compute(network, flux, ivar)
+    def broken(network, flux, ivar, *rest):
+        output = compute(network, flux, ivar, *rest)
         output[2] = np.nan
         return output
 
@@ -188,8 +188,8 @@ def test_answers_that_are_not_finite_cost_only_their_rows(fitter, prepared, undi
 def test_a_cross_check_without_an_answer_has_no_say(fitter, prepared, undisturbed, monkeypatch):
     compute = fitter_module.network_output
 
-    def broken(network, flux, ivar):
-        output = compute(network, flux, ivar)
+    def broken(network, flux, ivar, *rest):
+        output = compute(network, flux, ivar, *rest)
         if network is fitter._check:
             output[:] = np.inf
         return output

@@ -276,8 +276,8 @@ def test_an_answer_that_is_not_finite(monkeypatch, tmp_path):
 
     compute = fitter_module.network_output
 
-    def broken(network, flux, ivar):
-        return np.full_like(compute(network, flux, ivar), np.nan)
+    def broken(network, flux, ivar, *rest):
+        return np.full_like(compute(network, flux, ivar, *rest), np.nan)
 
     monkeypatch.setattr(fitter_module, "network_output", broken)
     path = specz_cnn.example_path()

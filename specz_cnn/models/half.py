@@ -67,11 +67,13 @@ class HalfRNetPZ(nn.Module):
             self.layers.append(_TiledConvolution(layer[0], n, tile))
             n = self.layers[-1].n_pooled
         # Pixels before channels.
-        weight = network.fc1[0].weight.unflatten(1, (-1, n)).transpose(1, 2).flatten(1)
+        first, *rest = network.fc1
+        weight = first.weight.unflatten(1, (-1, n)).transpose(1, 2).flatten(1)
         self.register_buffer("weight", weight.to(torch.bfloat16).contiguous())
-        self.register_buffer("bias", network.fc1[0].bias.to(torch.bfloat16))
+        bias = weight.new_zeros(len(weight)) if first.bias is None else first.bias
+        self.register_buffer("bias", bias.to(torch.bfloat16))
         # Logits of one part in 256 would be felt; these layers are small.
-        self.fc2, self.fc3 = network.fc2, network.fc3
+        self.last = nn.Sequential(*rest, network.fc2, network.fc3)
 
     def _convolutions(self, x):
         size = _CHUNK * torch.get_num_threads()
@@ -101,4 +103,4 @@ class HalfRNetPZ(nn.Module):
             hidden = torch.addmv(self.bias, self.weight, activations[0])[None]
         else:
             hidden = nn.functional.linear(activations, self.weight, self.bias)
-        return self.fc3(self.fc2(hidden.float().relu_()))
+        return self.last(hidden.float())

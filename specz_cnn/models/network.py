@@ -131,6 +131,20 @@ class Network(nn.Module):
         """
         raise NotImplementedError
 
+    def adapt(self, state):
+        """Parameters of another network of this kind in the shapes of this one's, for a training that starts from them.
+
+        Parameters
+        ----------
+        state : dict of str to `torch.Tensor`
+
+        Returns
+        -------
+        dict of str to `torch.Tensor`
+            By default the same.
+        """
+        return state
+
     def for_inference(self):
         """A faster equivalent, which may share parameters; by default the network itself.
 

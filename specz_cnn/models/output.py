@@ -64,7 +64,9 @@ def _exact(device):
 
 
 @one_thread_in_forks()
-def network_output(network: nn.Module, flux: ArrayLike, ivar: ArrayLike) -> np.ndarray:
+def network_output(
+    network: nn.Module, flux: ArrayLike, ivar: ArrayLike, inputs: dict | None = None
+) -> np.ndarray:
     """Prepare spectra for a network, run it, and bring its output to the form that `specz_cnn.redshift.posterior` takes.
 
     Parameters
@@ -73,6 +75,8 @@ def network_output(network: nn.Module, flux: ArrayLike, ivar: ArrayLike) -> np.n
         From `specz_cnn.load_model`.
     flux, ivar : `~numpy.ndarray` or `torch.Tensor`, shape (n, n_pixels)
         On the network's grid.
+    inputs : dict, optional
+        Where what enters a network is kept for the next one that prepares these spectra in the same way, on the same grid.
 
     Returns
     -------
@@ -82,9 +86,11 @@ def network_output(network: nn.Module, flux: ArrayLike, ivar: ArrayLike) -> np.n
     """
     kind = getattr(network, "architecture", type(network))
     device = next(network.parameters()).device
+    inputs = {} if inputs is None else inputs
+    key = network.grid, kind.preprocess, device
     with torch.inference_mode(), _exact(device):
-        # Prepared on the CPU, so that the input of the network is the same to the last bit on every device.
-        x = kind.preprocess(torch.as_tensor(flux), torch.as_tensor(ivar))
-        if device.type == "cuda":
-            x = x.pin_memory().to(device, non_blocking=True)
-        return kind.read(network, x).cpu().numpy()
+        if key not in inputs:
+            # Prepared on the CPU, so that the input of the network is the same to the last bit on every device.
+            x = kind.preprocess(torch.as_tensor(flux), torch.as_tensor(ivar))
+            inputs[key] = x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x
+        return kind.read(network, inputs[key]).cpu().numpy()

@@ -101,6 +101,26 @@ class RNet(NumberNetwork):
         with single_precision(x):
             return self.fc3(self.fc2(activations.to(self.fc3.weight.dtype)))
 
+    def adapt(self, state):
+        """See `Network.adapt`: ``fc1`` as one matrix and as the product of two (`RNetPZ`) become each other."""
+        adapted = dict(state)
+        two, has_two = len(self.fc1) > 2, "fc1.1.weight" in state
+        if "fc1.0.weight" not in state or two == has_two:
+            return adapted
+        if two:
+            left, size, right = torch.linalg.svd(state["fc1.0.weight"], full_matrices=False)
+            rank = self.fc1[0].out_features
+            root = size[:rank].sqrt()
+            adapted["fc1.0.weight"], adapted["fc1.1.weight"] = (
+                root[:, None] * right[:rank],
+                left[:, :rank] * root,
+            )
+            adapted["fc1.1.bias"] = adapted.pop("fc1.0.bias")
+        else:
+            adapted["fc1.0.weight"] = adapted.pop("fc1.1.weight") @ state["fc1.0.weight"]
+            adapted["fc1.0.bias"] = adapted.pop("fc1.1.bias")
+        return adapted
+
     @property
     def last_layers(self):
         """See `NumberNetwork.last_layers`."""
@@ -125,10 +145,16 @@ class RNetPZ(RNet):
         Width of the layer between ``fc1`` and the bins.
     dropout : float
         Dropout probability before ``fc1``.
+    rank : int, optional
+        ``fc1``, 7.7 million weights, as the product of two matrices with so many rows and columns between them; as
+        published if not given.
     """
 
-    def __init__(self, n_pixels=1212, n_bins=1136, hidden=512, dropout=0.2):
+    def __init__(self, n_pixels=1212, n_bins=1136, hidden=512, dropout=0.2, rank=None):
         super().__init__(n_pixels, dropout)
+        if rank:
+            narrow = nn.Linear(flat_size(n_pixels), rank, bias=False)
+            self.fc1 = nn.Sequential(narrow, nn.Linear(rank, 900), nn.ReLU())
         self.fc2 = nn.Sequential(nn.Linear(900, hidden), nn.ReLU())
         self.fc3 = nn.Linear(hidden, n_bins + 1)
 

@@ -276,10 +276,10 @@ class Fitter:
 
     def _measure(self, spectra, with_pdf=True):
         """Results and flags of spectra that have data, and the model's own posterior."""
-        own = _posterior(self._network, *spectra[self.grid])
-        other = (
-            None if self._check is None else _posterior(self._check, *spectra[self._check.grid], brief=True)
-        )
+        inputs, other = {}, None
+        own = _posterior(self._network, *spectra[self.grid], inputs)
+        if self._check is not None:
+            other = _posterior(self._check, *spectra[self._check.grid], inputs, brief=True)
         number = self.info.bins is None
         agree, check, z_check = None, "", np.full(len(own.z), np.nan)
         if other is not None:
@@ -368,9 +368,9 @@ def default_models(
     return model, None if cross_check is None or same_weights(cross_check, model) else cross_check
 
 
-def _posterior(network, flux, ivar, brief=False):
+def _posterior(network, flux, ivar, inputs, brief=False):
     info = network.info
-    output = network_output(network, flux, ivar)
+    output = network_output(network, flux, ivar, inputs)
     # Outside the grid of a cross-check there may be nothing to see.
     lost = ~np.isfinite(output).all(axis=1) | ~(ivar > 0).any(axis=1)
     output[lost] = 0.0  # one row that went wrong must not take the others with it
