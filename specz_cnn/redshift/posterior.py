@@ -1,7 +1,7 @@
 """From the output of a network to p(z), and from p(z) to a redshift with errors and a runner-up.
 
-Everything is vectorised over a batch, computed in double precision, and depends on one row at a time, so that a result
-does not depend on its neighbours.  Probabilities live on bins of ``ln(1 + z)``, bin ``k`` from ``k * step`` to
+Everything is vectorised over a batch and depends on one row at a time, so that a result does not depend on its neighbours.
+Logits and what all bins go through are in single precision, in which networks answer; redshifts, errors and odds in double.  Probabilities live on bins of ``ln(1 + z)``, bin ``k`` from ``k * step`` to
 ``(k + 1) * step``; a width of ``d`` in ``ln(1 + z)`` is a velocity of ``c * d``.
 
 A *calibration* is a plain dict, stored with the weights and fitted by `specz_cnn.redshift.calibration`; `IDENTITY` lists its
@@ -39,15 +39,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter1d
-from scipy.special import expit, logit, ndtr
+from scipy.special import expit, ndtr
 
 from specz_cnn.results.distribution import (
     around,
     find_peak,
     moments,
     quantile,
-    window_probability,
+    smoothed,
+    window_odds,
     window_sum,
 )
 from specz_cnn.velocity import RIGHT, SPEED_OF_LIGHT
@@ -66,6 +66,7 @@ __all__ = [
 
 _RUNNER_UP = 2 * RIGHT  # the second peak is farther from the first than this
 _TINY = 1e-12  # least probability, and least doubt, that double precision still resolves
+_LOWEST = -80.0  # least logarithm of a probability over that of the highest bin
 _ROWS = 32  # processed at a time, so that arrays stay in the processor's cache
 _CENTRAL = 0.15865525393145707, 0.8413447460685429  # quantiles of a normal distribution at -1 and +1 sigma
 _Z_BINS = {"n": 2272, "step": 4e-4 * float(np.log(10))}  # for networks that return one number
@@ -196,35 +197,34 @@ def split_output(output, bins):
 
 def _from_logits(logits, own, step, calibration, brief):
     """The fields of a `Posterior` for a few rows of logits; ``own`` is the network's own ln(1 + z), or None."""
-    log_p = logits[:, :-1] / calibration["temperature"]
+    logits = logits.astype(np.float32)
+    log_p = logits[:, :-1] / np.float32(calibration["temperature"])
     log_p -= log_p.max(1, keepdims=True)
     raw = _exp(log_p)
-    total = raw.sum(1, keepdims=True)
-    raw /= total
-    if own is None:
-        centre = find_peak(raw, step)
-    else:
-        centre = np.clip((own / step).astype(np.int64), 0, raw.shape[1] - 1)
+    raw /= raw.sum(1, keepdims=True)
+    centre = (
+        find_peak(raw, step) if own is None else np.clip((own / step).astype(np.int64), 0, raw.shape[1] - 1)
+    )
     pdf = reshape_peaks(raw, log_p, centre, step, calibration)
-    pdf /= pdf.sum(1, keepdims=True)
     u, low, high = estimate(raw, pdf, centre, step, calibration["estimate"])
     u = u if own is None else own
-    # The score is taken before the floor, which would make all good spectra alike.
-    mass = np.clip(window_probability(pdf, u, step), _TINY, 1 - _TINY)
     found = {
         "z": np.expm1(u),
-        "score": logit(mass),
+        # Before the floor, which would make all good spectra alike.
+        "score": window_odds(pdf, u, step, _TINY),
         "p_qso_logit": apply_map(quasar_odds(logits), calibration["p_qso"]),
     }
     if brief:
         names = ("z_err", "z_lo", "z_hi", "width", "z_second", "p_second")
         return found | {"pdf": np.empty((len(u), 0))} | dict.fromkeys(names, np.full(len(u), np.nan))
     floor = calibration["floor"]
-    pdf *= 1 - floor
-    pdf += floor / pdf.shape[1]
+    pdf *= ((1 - floor) / pdf.sum(1, keepdims=True)).astype(pdf.dtype)
+    pdf += np.float32(floor / pdf.shape[1])
     width = 0.5 * SPEED_OF_LIGHT * (high - low)
     factor = error_factor(width, calibration["error"], u)
     u_second, p_second = _runner_up(pdf, u, step)
+    pdf = pdf.astype(np.float64)
+    pdf /= pdf.sum(1, keepdims=True)
     inside = np.clip(u, low, high)
     return found | {
         "pdf": pdf,
@@ -274,7 +274,8 @@ def quasar_odds(logits):
     """Uncalibrated log odds of being a quasar: shape (n, n_bins + 1) to (n,)."""
     # As scipy's logsumexp, which takes a third of a millisecond however few the rows.
     highest = logits[:, :-1].max(1)
-    return highest + np.log(_exp(logits[:, :-1] - highest[:, None]).sum(1)) - logits[:, -1]
+    total = _exp(logits[:, :-1] - highest[:, None]).sum(1)
+    return highest + np.log(total.astype(np.float64)) - logits[:, -1]
 
 
 def apply_map(x, nodes):
@@ -357,16 +358,11 @@ def reshape_peaks(p, log_p, centre, step, calibration):
         half = round(RIGHT / step)
         width = np.maximum(moments(p, centre, half)[1], 0.1)
         tau = np.clip(np.exp(offset + slope * np.log(width)), 0.1, 10)[:, None]
-        sharp = _exp(log_p / tau)
-        there = sharp > 0
-        narrow = window_sum(sharp, half)
-        sharp *= window_sum(p, half)
-        p = np.divide(sharp, narrow, out=np.zeros_like(sharp), where=there)
+        sharp = _exp(log_p / tau.astype(log_p.dtype))
+        p = sharp / window_sum(sharp, half) * window_sum(p, half)
     share, width = calibration["wing"]["share"], calibration["wing"]["width"]
     if share:
-        p = (1 - share) * p + share * gaussian_filter1d(
-            p, width / (SPEED_OF_LIGHT * step), axis=1, mode="constant"
-        )
+        p = (1 - share) * p + share * smoothed(p, width / (SPEED_OF_LIGHT * step))
     return p
 
 
@@ -389,8 +385,8 @@ def estimate(raw, pdf, centre, step, how):
 
 
 def _exp(x):
-    # Several times as fast as numpy's in double precision.
-    return torch.exp(torch.from_numpy(x)).numpy()
+    # Several times as fast as numpy's.  Nothing is so improbable that single precision would not hold it.
+    return torch.from_numpy(x).clamp(min=_LOWEST).exp_().numpy()
 
 
 def _runner_up(pdf, u, step):

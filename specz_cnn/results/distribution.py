@@ -1,12 +1,16 @@
 """What p(z) holds: peaks, windows, moments, quantiles and intervals of a probability distribution on bins.
 
 Probabilities live on bins of ``ln(1 + z)``, bin ``k`` from ``k * step`` to ``(k + 1) * step``.  Everything is vectorised
-over the rows of a batch and computed in double precision, each row by itself.
+over the rows of a batch, each row by itself.  Bins may be in single precision; what is made of those about a peak is computed
+in double.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
+import torch
 
 from specz_cnn.velocity import RIGHT
 
@@ -17,10 +21,13 @@ __all__ = [
     "moments",
     "quantile",
     "smooth_cumulative",
-    "window_probability",
+    "smoothed",
+    "weighted_sum",
+    "window_odds",
     "window_sum",
 ]
 
+_BLOCK = 32  # bins whose sums are made together
 _SAMPLES = 16  # per bin, of cumulative distributions
 # Cubic Hermite polynomials at the samples of a bin: of its mass, and of the slopes at its lower and upper edge.
 _PLACE = np.arange(_SAMPLES) / _SAMPLES
@@ -29,28 +36,48 @@ _LEAVE = _PLACE * (1 - _PLACE) ** 2
 _ARRIVE = _PLACE**2 * (_PLACE - 1)
 
 
-def window_sum(values, half):
-    """Sum over ``2 * half + 1`` neighbouring bins, zeros beyond the ends: shape (n, n_bins) in and out.
+def weighted_sum(values, weights):
+    """Sum over neighbouring bins with weights, zeros beyond the ends: shape (n, n_bins) in and out.
 
-    Every sum is made by itself: exact to rounding even next to a peak 1e15 times higher, unlike a running sum.
+    Every sum is made by itself: exact to rounding even next to a peak 1e15 times higher, unlike a running sum or a
+    Fourier transform.
+
+    Parameters
+    ----------
+    values : `~numpy.ndarray`, shape (n, n_bins)
+        In single or double precision, which the sums are made in as well.
+    weights : tuple of float
+        An odd number of them, that of a bin itself in the middle, the same to both sides.
     """
     n, n_bins = values.shape
-    size = 2 * half + 1
-    padded = np.zeros((n, n_bins + 2 * half))
+    half, n_blocks = len(weights) // 2, -(-n_bins // _BLOCK)
+    values = torch.from_numpy(values)
+    padded = values.new_zeros(n, n_blocks * _BLOCK + 2 * half)
     padded[:, half : half + n_bins] = values
-    # All rows as one: what reaches over their ends are sums that start in the padding, which nobody asks for.
-    sums = padded.reshape(-1)
-    wanted = max(sums.size - 2 * half, 0)
-    total, done, width = np.zeros_like(padded), 0, 1
-    # Sums of two neighbours, of four, of eight, ...: those that make up the size are added up.
-    while True:
-        if size & width:
-            total.reshape(-1)[:wanted] += sums[done : done + wanted]
-            done += width
-        if 2 * width > size:
-            return total[:, :n_bins]
-        sums = sums[:-width] + sums[width:]
-        width *= 2
+    # Blocks of bins with their neighbours, times a matrix of few columns: arithmetic that processors do fastest.
+    blocks = padded.unfold(1, _BLOCK + 2 * half, _BLOCK).flatten(0, 1)
+    return (blocks @ _band(weights, values.dtype)).view(n, n_blocks * _BLOCK)[:, :n_bins].numpy()
+
+
+@lru_cache(maxsize=64)
+def _band(weights, dtype):
+    """Matrix that takes a block of bins and its neighbours to weighted sums, shape (block + neighbours, block)."""
+    band = torch.zeros(_BLOCK + len(weights) - 1, _BLOCK, dtype=dtype)
+    for place, weight in enumerate(weights):
+        band.diagonal(-place).fill_(weight)
+    return band
+
+
+def window_sum(values, half):
+    """Sum over ``2 * half + 1`` neighbouring bins, zeros beyond the ends: shape (n, n_bins) in and out."""
+    return weighted_sum(values, (1.0,) * (2 * half + 1))
+
+
+def smoothed(values, sigma):
+    """Values convolved with a Gaussian of standard deviation ``sigma``, in bins, cut off at four of them."""
+    reach = int(4 * sigma + 0.5)
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    return weighted_sum(values, tuple((weights / weights.sum()).tolist()))
 
 
 def find_peak(p, step):
@@ -60,11 +87,11 @@ def find_peak(p, step):
 
 
 def around(values, centre, half):
-    """Bins ``centre - half`` to ``centre + half`` of each row, zeros beyond the ends."""
+    """Bins ``centre - half`` to ``centre + half`` of each row, in double precision, zeros beyond the ends."""
     n, n_bins = values.shape
     index = centre[:, None] + np.arange(-half, half + 1)
     # Bins beyond the ends may be anything that exists: what is taken from them is overwritten.
-    local = values[np.arange(n)[:, None], index % n_bins]
+    local = values[np.arange(n)[:, None], index % n_bins].astype(np.float64)
     if n and (centre.min() < half or centre.max() >= n_bins - half):
         local[(index < 0) | (index >= n_bins)] = 0.0
     return local
@@ -144,20 +171,19 @@ def smooth_cumulative(masses):
     return fine
 
 
-def window_probability(pdf, u, step):
-    """Probability within 3000 km/s of ``u``: shape (n,)."""
-    n, n_bins = pdf.shape
-    cumulative = np.zeros((n, n_bins + 1))
-    np.cumsum(pdf, axis=1, out=cumulative[:, 1:])
-    rows = np.arange(n)
+def window_odds(pdf, u, step, least):
+    """Logarithm of the odds that the redshift is within 3000 km/s of ``u``: shape (n,).
 
-    def below(x):
-        place = np.minimum(np.maximum(x / step, 0), n_bins)
-        index = np.minimum(place.astype(np.int64), n_bins - 1)
-        first, second = cumulative[rows, index], cumulative[rows, index + 1]
-        return first + (place - index) * (second - first)
-
-    return below(u + RIGHT) - below(u - RIGHT)
+    Both probabilities are at least ``least`` times the sum of p(z), which need not be one.
+    """
+    half = int(np.ceil(RIGHT / step)) + 1
+    middle = np.clip((u / step).astype(np.int64), 0, pdf.shape[1] - 1)
+    bins = middle[:, None] + np.arange(-half, half + 1)
+    place = (u / step)[:, None]
+    share = np.minimum(place + RIGHT / step, bins + 1) - np.maximum(place - RIGHT / step, bins)
+    inside = (around(pdf, middle, half) * np.clip(share, 0, 1)).sum(1)
+    total = pdf.sum(1, dtype=np.float64)
+    return np.log(np.maximum(inside, least * total)) - np.log(np.maximum(total - inside, least * total))
 
 
 def credible_intervals(pdf, step, level):
