@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,8 @@ __all__ = ["read_arrays"]
 
 _BLOCK, _CARD = 2880, 80
 _END = b"END".ljust(_CARD)
+#: The name and the sign of equality that cards with a value begin with.
+_NAMES = np.dtype({"names": ["name"], "formats": ["S10"], "itemsize": _CARD})
 
 # Lite files are smaller than this and are read in one go; of full files it holds all that is wanted.
 _FIRST_READ = 1 << 18
@@ -68,7 +70,7 @@ class _Unusual(Exception):
     """The file is not laid out as almost all are."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Table:
     """A binary table, as far as its header tells."""
 
@@ -76,23 +78,26 @@ class _Table:
     n_rows: int
     heap_bytes: int
     columns: dict[str, tuple[str, int]]  # lower-case name: numpy type, offset in the row
+    dtypes: dict = field(default_factory=dict)  # those made so far
 
     @property
     def size(self):
         return self.row_bytes * self.n_rows + self.heap_bytes
 
     def dtype(self, names):
-        """Structured type of those columns that the table has."""
-        names = [name for name in names if name in self.columns]
-        types = [self.columns[name] for name in names]
-        return np.dtype(
-            {
-                "names": names,
-                "formats": [dtype for dtype, _ in types],
-                "offsets": [offset for _, offset in types],
-                "itemsize": self.row_bytes,
-            }
-        )
+        """Structured type of those columns that the table has; ``names`` is a tuple."""
+        if names not in self.dtypes:
+            present = [name for name in names if name in self.columns]
+            types = [self.columns[name] for name in present]
+            self.dtypes[names] = np.dtype(
+                {
+                    "names": present,
+                    "formats": [dtype for dtype, _ in types],
+                    "offsets": [offset for _, offset in types],
+                    "itemsize": self.row_bytes,
+                }
+            )
+        return self.dtypes[names]
 
 
 def read_arrays(
@@ -147,8 +152,9 @@ def _read_bytes(path, pipeline):
         primary_end = _header_end(data, 0)
         if not data[:primary_end].isascii():
             raise _Unusual
-        header = {keyword: _card_value(data, keyword, primary_end) for keyword in _PRIMARY_KEYWORDS}
-        if _card_value(data, "NAXIS", primary_end) != 0:
+        naxis, *values = _card_values(data, ("NAXIS", *_PRIMARY_KEYWORDS), primary_end)
+        header = dict(zip(_PRIMARY_KEYWORDS, values, strict=True))
+        if naxis != 0:
             raise _Unusual
         table, start = _table_at(data, primary_end, COADD_COLUMNS)
         end = start + table.size
@@ -190,13 +196,16 @@ def _header_end(data, start):
     return start + _next_block(position + _CARD - start)
 
 
-def _card_value(data, keyword, end):
-    """Number, text or None: the value of a keyword of the primary header."""
-    name = keyword.encode().ljust(8) + b"= "
-    position = data.find(name, 0, end)
-    while position >= 0 and position % _CARD:
-        position = data.find(name, position + 1, end)
-    if position < 0:
+def _card_values(data, keywords, end):
+    """Number, text or None for each keyword: the values of its first card in the header that begins the data."""
+    names = np.frombuffer(data, _NAMES, min(end, len(data)) // _CARD)["name"].tolist()
+    return [_card_value(data, names, keyword) for keyword in keywords]
+
+
+def _card_value(data, names, keyword):
+    try:
+        position = _CARD * names.index(keyword.encode().ljust(8) + b"= ")
+    except ValueError:
         return None
     match = _VALUE.fullmatch(data, position + 10, position + _CARD)
     if not match:
@@ -226,9 +235,8 @@ def _table_at(data, start, wanted):
 @lru_cache(maxsize=128)
 def _parse_table(header):
     """Layout of a binary table.  Files of one plate share their headers, byte for byte, more often than not."""
-    bitpix, naxis, row_bytes, n_rows, heap_bytes, groups, n_columns = (
-        _card_value(header, keyword, len(header)) for keyword in _TABLE_KEYWORDS
-    )
+    values = _card_values(header, _TABLE_KEYWORDS, len(header))
+    bitpix, naxis, row_bytes, n_rows, heap_bytes, groups, n_columns = values
     sizes = (row_bytes, n_rows, heap_bytes, n_columns)
     if (bitpix, naxis, groups) != (8, 2, 1) or not all(isinstance(n, int) and n >= 0 for n in sizes):
         raise _Unusual
