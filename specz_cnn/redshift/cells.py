@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import torch
 
 from specz_cnn.io.grid import LATTICE_STEP
 from specz_cnn.models.eigenspectra import SHIFT
@@ -202,7 +203,9 @@ def _gaussian(n_cells, sigma, offset=0.0):
 
 def _smoothed(p, kernel):
     n, size = p.shape[1], 2 * p.shape[1]
-    return np.maximum(np.fft.irfft(np.fft.rfft(p, size, axis=1) * kernel, size, axis=1)[:, :n], 0)
+    # Those of torch take a third of the time of numpy's.
+    spectrum = torch.fft.rfft(torch.from_numpy(p), size) * torch.from_numpy(kernel)
+    return torch.fft.irfft(spectrum, size)[:, :n].clamp_(min=0).numpy()
 
 
 def normalised(p):

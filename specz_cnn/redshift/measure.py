@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.ndimage import uniform_filter1d
 
 from specz_cnn.io.grid import ModelGrid
 from specz_cnn.models.eigenspectra import SHIFT, Eigenspectra, read_eigenspectra
@@ -380,18 +379,23 @@ def _parts(n):
 
 def _trough(flux, ivar, model, u):
     """Share of the spectrum blueward of C IV that lies far below the fit: shape (n,)."""
-    rest = GRID.wavelength / np.exp(u)[:, None]
-    seen = (rest > _TROUGHS[0]) & (rest < _TROUGHS[1])
-    weight = np.where(seen, ivar, 0.0)
-    if not seen.any():
+    reach = _TROUGH_PIXELS // 2
+    first = np.searchsorted(GRID.wavelength, _TROUGHS[0] * np.exp(u), side="right")
+    last = np.searchsorted(GRID.wavelength, _TROUGHS[1] * np.exp(u), side="left")
+    if not (last > first).any():
         return np.zeros(len(u))
+    # Each spectrum's own stretch, and what is needed of either side of it.
+    place = first[:, None] + np.arange(-reach, (last - first).max() + reach)
+    inside = (place >= first[:, None]) & (place < last[:, None])
+    rows, column = np.arange(len(u))[:, None], np.clip(place, 0, flux.shape[1] - 1)
+    flux, model = flux[rows, column], model[rows, column]
+    weight = np.where(inside, ivar[rows, column], 0.0)
+    n_seen = place.shape[1] - 2 * reach
 
     def near(values):
-        return uniform_filter1d(values, _TROUGH_PIXELS, axis=1, mode="constant") * _TROUGH_PIXELS
+        return sum(values[:, k : k + n_seen] for k in range(_TROUGH_PIXELS))
 
-    # A running sum over pixels of very different weights may end a little below zero.
-    total = np.maximum(near(weight), 0.0)
-    lacking = near(weight * (model - flux))
-    expected = near(weight * model)
-    deep = (lacking > 0.4 * expected) & (lacking > _OFF * np.sqrt(np.maximum(total, 0))) & (total > 0) & seen
-    return deep.sum(1) / np.maximum((seen & (ivar > 0)).sum(1), 1)
+    total, lacking, expected = near(weight), near(weight * (model - flux)), near(weight * model)
+    seen = inside[:, reach : reach + n_seen]
+    deep = (lacking > 0.4 * expected) & (lacking > _OFF * np.sqrt(total)) & (total > 0) & seen
+    return deep.sum(1) / np.maximum((weight > 0).sum(1), 1)
