@@ -149,10 +149,8 @@ def peak_probability(likelihood, model):
     temperature = temperature * np.maximum(least / np.maximum(likelihood.freedom, 1)[:, None], 1)
     p = normalised(np.exp(-0.5 * (fine - least) / temperature))
     floor, wing = floor[:, 0] / SPEED_OF_LIGHT, wing[:, 0] / SPEED_OF_LIGHT
-    n_cells = p.shape[1]
-    core = normalised(
-        _smoothed(p, (1 - share) * _gaussian(n_cells, floor) + share * _gaussian(n_cells, wing))
-    )
+    narrow, wide = (_gaussian(p.shape[1], width) for width in (floor, wing))
+    core = normalised(_smoothed(p, torch.lerp(narrow, wide, torch.from_numpy(share))))
     log_p = np.log(np.maximum(core, TINY)) + alpha * likelihood.prior
     return core, normalised(np.exp(log_p - log_p.max(1, keepdims=True)))
 
@@ -195,16 +193,16 @@ def convolved(p, sigma, offset=0.0):
 def _gaussian(n_cells, sigma, offset=0.0):
     """Fourier transforms of Gaussians, for `_smoothed`: shape (n, n_cells + 1)."""
     frequency = 2 * np.pi * np.fft.rfftfreq(2 * n_cells) / _CELL
-    kernel = np.exp(-0.5 * (frequency * np.reshape(sigma, (-1, 1))) ** 2)
+    kernel = torch.from_numpy(-0.5 * (frequency * np.reshape(sigma, (-1, 1))) ** 2).exp_()
     if np.any(offset):
-        kernel = kernel * np.exp(-1j * frequency * np.reshape(offset, (-1, 1)))
+        return torch.polar(kernel, torch.from_numpy(-frequency * np.reshape(offset, (-1, 1))))
     return kernel
 
 
 def _smoothed(p, kernel):
     n, size = p.shape[1], 2 * p.shape[1]
     # Those of torch take a third of the time of numpy's.
-    spectrum = torch.fft.rfft(torch.from_numpy(p), size) * torch.from_numpy(kernel)
+    spectrum = torch.fft.rfft(torch.from_numpy(p), size) * kernel
     return torch.fft.irfft(spectrum, size)[:, :n].clamp_(min=0).numpy()
 
 
@@ -214,12 +212,18 @@ def normalised(p):
 
 def log_density(pdf, step, u):
     """ln p at places of shape (n, m), linear between the middles of bins."""
-    place = np.clip(u / step - 0.5, 0, pdf.shape[1] - 1.000001)
+    n_bins = pdf.shape[1]
+    place = np.clip(u / step - 0.5, 0, n_bins - 1.000001)
     left = place.astype(np.int64)
     share = place - left
     rows = np.arange(len(pdf))[:, None]
-    low, high = np.log(np.maximum(pdf[rows, left], TINY)), np.log(np.maximum(pdf[rows, left + 1], TINY))
-    return np.where(u < 0, np.log(TINY), (1 - share) * low + share * high)
+    # Places of a row are near each other: the logarithms of a few bins serve them all.
+    first = left.min(1, keepdims=True)
+    left -= first
+    bins = np.minimum(first + np.arange(left.max(initial=0) + 2), n_bins - 1)
+    log_p = np.log(np.maximum(pdf[rows, bins], TINY))
+    low, high = log_p[rows, left], log_p[rows, left + 1]
+    return np.where(u < 0, np.log(TINY), low + share * (high - low))
 
 
 def in_native_bins(pdf, step, offset):
