@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections import deque
 from functools import partial
 
-from specz_cnn.parallel import WorkersDied, in_processes
+from specz_cnn.parallel import WorkersDied, in_processes, on_one_core
 from specz_cnn.survey.manifest import SurveyError
 from specz_cnn.survey.work import fit_block
 
@@ -75,12 +77,13 @@ def cluster_results(blocks, job, client):
         In order.
     """
     window = _Window(client)
+    here = _this_process()
     pending = deque()
     try:
         while True:
             while len(pending) < window.size and (block := next(blocks, None)) is not None:
                 # Not pure: equal paths are measured anew, as files may have changed since.
-                future = client.submit(fit_block, block.paths, job, pure=False, retries=_RETRIES)
+                future = client.submit(_fit_remotely, block.paths, job, here, pure=False, retries=_RETRIES)
                 pending.append((block, future))
             if not pending:
                 return
@@ -89,6 +92,19 @@ def cluster_results(blocks, job, client):
             future.release()
     finally:
         client.cancel([future for _, future in pending])
+
+
+def _fit_remotely(paths, job, home):
+    """In a worker of a cluster: one of a single thread, if a process of its own, is set up as those of `local_results`."""
+    from distributed import get_worker
+
+    if get_worker().state.nthreads == 1 and _this_process() != home:
+        on_one_core()
+    return fit_block(paths, job)
+
+
+def _this_process():
+    return socket.gethostname(), os.getpid()
 
 
 class _Window:
