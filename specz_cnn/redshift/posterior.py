@@ -197,9 +197,9 @@ def split_output(output, bins):
 
 def _from_logits(logits, own, step, calibration, brief):
     """The fields of a `Posterior` for a few rows of logits; ``own`` is the network's own ln(1 + z), or None."""
-    logits = logits.astype(np.float32)
+    # Differences from the highest: logits that are a chi-squared may be of any size.
+    logits = (logits - logits[:, :-1].max(1, keepdims=True)).astype(np.float32)
     log_p = logits[:, :-1] / np.float32(calibration["temperature"])
-    log_p -= log_p.max(1, keepdims=True)
     raw = _exp(log_p)
     raw /= raw.sum(1, keepdims=True)
     centre = (
