@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accuracy import real_spectra
-from narrow_lines import narrow_line_redshift
+from narrow_lines import mgii_redshift, narrow_line_redshift
 
 from specz_cnn.evaluate import split_half
 from specz_cnn.models.eigenspectra import SAMPLE, Eigenspectra, read_eigenspectra
@@ -30,7 +30,6 @@ from specz_cnn.models.registry import load_model
 from specz_cnn.redshift.measure import GRID, packaged_measurement
 from specz_cnn.redshift.posterior import posterior
 from specz_cnn.redshift.precision import calibrate_measurement
-from specz_cnn.results.lines import line_table
 from specz_cnn.simulate import SimulationConfig, Simulator
 from specz_cnn.simulate.convention import HIGHEST
 from specz_cnn.training.recipe import outside_validation
@@ -66,7 +65,12 @@ class Sample:
                 for s, z in zip(self.spectra, self.z, strict=True)
             ]
         )
-        self.mgii = np.array([self._mgii(s, z) for s, z in zip(self.spectra, self.z, strict=True)])
+        self.mgii = np.array(
+            [
+                mgii_redshift(s, z, clear=10) if 1 < z < 2.3 else np.nan
+                for s, z in zip(self.spectra, self.z, strict=True)
+            ]
+        )
         self.frame = network.info.frame
         info = network.info
         self.own = posterior(
@@ -75,17 +79,6 @@ class Sample:
             calibration=info.calibration,
             z_range=info.z_range,
         )
-
-    @staticmethod
-    def _mgii(spectrum, z):
-        """Redshift of the maximum of Mg II, NaN if it is not clearly seen."""
-        if not 1 < z < 2.3:
-            return np.nan
-        row = line_table(spectrum.loglam, spectrum.flux, spectrum.ivar, z)
-        row = row[row["name"] == "MgII"][0]
-        if not (row["snr"] > 10 and row["velocity_err"].value < 150):
-            return np.nan
-        return (1 + z) * (1 + row["velocity"].value / SPEED_OF_LIGHT) - 1
 
     def simulate(self, simulator, network, n=1500):
         """Add simulated quasars at z > 1, where real ones are few, with the same weight as those, for calibrations."""

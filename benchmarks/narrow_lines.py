@@ -4,6 +4,9 @@
 
 The line is found in the spectrum itself, within 1500 km/s of the label, as the flux-weighted mean of the pixels above half
 of its peak; only lines with a peak of more than ten times the noise count, one spectrum for each object.
+
+The last line says where Mg II has its maximum at the redshift of the narrow lines, where both are seen (z > 0.45), against its
+wavelength in the laboratory: the frame of its maximum that ``z_sys`` is in, and of MGII_MAXIMUM.
 """
 
 from __future__ import annotations
@@ -16,9 +19,14 @@ from accuracy import real_spectra
 
 import specz_cnn
 from specz_cnn.evaluate import redshift_metrics
+from specz_cnn.results.lines import LINES, line_table
 from specz_cnn.velocity import SPEED_OF_LIGHT
 
 _LINE = 5008.24  # Angstrom, vacuum
+_BOTH_SEEN = 0.45  # redshift from which on Mg II is in view
+#: Angstrom: where Mg II has its maximum at the redshift of the narrow lines, with its doublet in the ratio 1.2 (Laor A. et al.
+#: 1997, ApJ 489, 656) in place of the 2 of thin gas, 2798.75.
+MGII_MAXIMUM = 2799.62
 
 
 def narrow_line_redshift(spectrum, z):
@@ -40,6 +48,15 @@ def narrow_line_redshift(spectrum, z):
     high = (excess > 0.5 * excess[peak]) & (np.abs(place - place[peak]) < 500)
     centre = np.average(place[high], weights=excess[high])
     return (1 + z) * (1 + centre / SPEED_OF_LIGHT) - 1
+
+
+def mgii_redshift(spectrum, z, *, clear, wavelength=MGII_MAXIMUM):
+    """Redshift of the maximum of Mg II near ``z``; NaN if its S/N is less than ``clear``, or its error above 150 km/s."""
+    rows = line_table(spectrum.loglam, spectrum.flux, spectrum.ivar, z)
+    row = rows[rows["name"] == "MgII"][0]
+    if not (row["snr"] > clear and row["velocity_err"].value < 150):
+        return np.nan
+    return row["peak"].value / wavelength - 1
 
 
 def main():
@@ -66,6 +83,16 @@ def main():
         m = redshift_metrics(values, narrow)
         half = 0.5 * (m["bias_hi"] - m["bias_lo"])
         print(f"{name:18s} median {m['bias']:+5.0f} +- {half:.0f} km/s, NMAD {m['nmad']:.0f}")
+    both = [(spectra[i], z) for i, z in zip(rows, narrow, strict=True) if z > _BOTH_SEEN]
+    laboratory = next(line.rest_wavelength for line in LINES if line.name == "MgII")
+    found = np.array([mgii_redshift(*pair, clear=10, wavelength=laboratory) for pair in both])
+    seen = np.isfinite(found)
+    m = redshift_metrics(found[seen], np.array([z for _, z in both])[seen])
+    half = 0.5 * (m["bias_hi"] - m["bias_lo"])
+    print(
+        f"Mg II from {laboratory} Å against [O III], {seen.sum()} quasars: median {m['bias']:+.0f} +- {half:.0f} km/s, "
+        f"NMAD {m['nmad']:.0f}; from {MGII_MAXIMUM} Å: {m['bias'] - SPEED_OF_LIGHT * (MGII_MAXIMUM / laboratory - 1):+.0f}"
+    )
 
 
 if __name__ == "__main__":
