@@ -15,10 +15,10 @@ chain(axes, steps)
 up = box(axes, 8.95, 2.35, "900 → 100 → 1", "dense", width=1.1, height=0.6)
 arrow(axes, steps[-1], up)
 axes.text(8.95, 2.85, "RNet: ln(1 + z)", ha="center", fontsize=9, weight="bold", color="#b03a2e")
-down = box(axes, 7.5, 0.95, "900 → 512 → 1136 + 1", "dense", width=1.7, height=0.6)
-arrow(axes, steps[-1], down)
+down = box(axes, 7.9, 0.95, "8576 → 128 → 900 → 512 → 1136 + 1", "dense", width=2.9, height=0.6)
+arrow(axes, steps[-2], down)
 axes.text(
-    6.5,
+    6.3,
     0.95,
     "RNet-pz: p(z),\nnot a quasar",
     ha="right",
