@@ -33,6 +33,7 @@ _REACH = 26.0  # to either side, in units of 1e-4 of log10(wavelength): 1800 km/
 _FOREST_END = 1260.0  # Angstrom: redward wing of Lyman alpha
 _N_POLYNOMIAL = 3
 _LEAST = 200  # pixels that a fit needs
+_ROWS = 16  # fitted at a time on a CPU, so that arrays stay in its cache
 _CENTRES = np.linspace(0.1, HIGHEST - 0.1, 18)  # redshifts at which zero points are measured
 _PER_CENTRE = 100
 
@@ -157,6 +158,13 @@ def eigenspectra_redshift(flux, ivar, z, eigenspectra, loglam, *, without_forest
     `torch.Tensor`, shape (batch,)
         ``z`` itself where the fit has no minimum within reach or too few pixels.
     """
+    size = _ROWS if flux.device.type == "cpu" else max(len(z), 1)
+    parts = zip(*(values.split(size) for values in (flux, ivar, z, without_forest)), strict=True)
+    return torch.cat([_fitted(*part, eigenspectra, loglam) for part in parts])
+
+
+def _fitted(flux, ivar, z, without_forest, eigenspectra, loglam):
+    """`eigenspectra_redshift` of a few spectra."""
     n, n_pixels = flux.shape
     weight = torch.where(without_forest[:, None], ivar * (_rest(loglam, z) > _FOREST_END), ivar)
     used = weight > 0
@@ -166,20 +174,24 @@ def eigenspectra_redshift(flux, ivar, z, eigenspectra, loglam, *, without_forest
     x = torch.linspace(-1, 1, n_pixels, device=flux.device)
     fixed = torch.stack([x**k for k in range(_N_POLYNOMIAL)]).expand(n, -1, -1)
     fixed = torch.cat([fixed, flux[:, None]], 1)
-    chi2 = []
-    for shift in range(2 * reach + 1):
+    n_moved, n_shifts = templates.shape[1], 2 * reach + 1
+    size = n_moved + fixed.shape[1]
+    products = flux.new_empty(n, n_shifts, size, size, dtype=torch.float64)
+    products[:, :, n_moved:, n_moved:] = ((fixed * weight[:, None]) @ fixed.transpose(1, 2))[:, None]
+    for shift in range(n_shifts):
         # The templates move by one step to the red with each shift.
         start = 2 * reach - shift
-        moved = templates[:, :, start : start + stride * n_pixels : stride]
-        vectors = torch.cat([moved, fixed], 1)
-        products = ((vectors * weight[:, None]) @ vectors.transpose(1, 2)).double()
-        normal, right, total = products[:, :-1, :-1], products[:, :-1, -1:], products[:, -1, -1]
-        scale = normal.diagonal(dim1=1, dim2=2).clamp(min=1e-30).rsqrt()
-        normal = normal * scale[:, :, None] * scale[:, None, :]
-        normal = normal + 1e-6 * torch.eye(normal.shape[1], device=flux.device)
-        right = right * scale[:, :, None]
-        chi2.append(total - (right * torch.linalg.solve(normal, right)).sum((1, 2)))
-    chi2 = torch.stack(chi2, 1)
+        moved = templates[:, :, start : start + stride * n_pixels : stride].contiguous()
+        weighted = moved * weight[:, None]
+        products[:, shift, :n_moved, :n_moved] = weighted @ moved.transpose(1, 2)
+        products[:, shift, :n_moved, n_moved:] = weighted @ fixed.transpose(1, 2)
+    products[:, :, n_moved:, :n_moved] = products[:, :, :n_moved, n_moved:].transpose(2, 3)
+    normal, right, total = products[..., :-1, :-1], products[..., :-1, -1:], products[..., -1, -1]
+    scale = normal.diagonal(dim1=2, dim2=3).clamp(min=1e-30).rsqrt()
+    normal = normal * scale[..., :, None] * scale[..., None, :]
+    normal = normal + 1e-6 * torch.eye(size - 1, device=flux.device)
+    right = right * scale[..., None]
+    chi2 = total - (right * torch.linalg.solve(normal, right)).sum((2, 3))
     best = chi2.argmin(1)
     inner = best.clamp(1, 2 * reach - 1)
     below, here, above = (chi2.gather(1, (inner + k)[:, None])[:, 0] for k in (-1, 0, 1))
