@@ -10,7 +10,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-import torch
 
 from specz_cnn.velocity import RIGHT
 
@@ -49,6 +48,8 @@ def weighted_sum(values, weights):
     weights : tuple of float
         An odd number of them, that of a bin itself in the middle, the same to both sides.
     """
+    import torch
+
     n, n_bins = values.shape
     half, n_blocks = len(weights) // 2, -(-n_bins // _BLOCK)
     values = torch.from_numpy(values)
@@ -62,6 +63,8 @@ def weighted_sum(values, weights):
 @lru_cache(maxsize=64)
 def _band(weights, dtype):
     """Matrix that takes a block of bins and its neighbours to weighted sums, shape (block + neighbours, block)."""
+    import torch
+
     band = torch.zeros(_BLOCK + len(weights) - 1, _BLOCK, dtype=dtype)
     for place, weight in enumerate(weights):
         band.diagonal(-place).fill_(weight)
