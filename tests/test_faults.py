@@ -23,6 +23,7 @@ from astropy.table import QTable
 
 from specz_cnn import RedshiftFlag, example_path, fit_redshifts_cnn, write_spec_lite
 from specz_cnn.cli import main
+from specz_cnn.models.network import Network
 from specz_cnn.redshift import fitter as fitter_module
 from specz_cnn.redshift.fitter import Fitter
 from specz_cnn.redshift.prepare import prepare, prepare_file
@@ -167,6 +168,18 @@ class TestDevice:
             found = fitter.fit(prepared)
         assert_same_rows(found, undisturbed)
         assert fitter.provenance["device"] == "cuda, cpu"
+
+
+def test_networks_that_read_the_same_share_it(fitter, prepared, undisturbed, monkeypatch):
+    prepare_input, calls = Network.preprocess, []
+
+    def counted(flux, ivar):
+        calls.append(len(flux))
+        return prepare_input(flux, ivar)
+
+    monkeypatch.setattr(Network, "preprocess", staticmethod(counted))
+    assert_same_rows(fitter.fit(prepared), undisturbed)
+    assert calls == [10]
 
 
 def test_answers_that_are_not_finite_cost_only_their_rows(fitter, prepared, undisturbed, monkeypatch):

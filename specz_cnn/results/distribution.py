@@ -48,7 +48,7 @@ def weighted_sum(values, weights):
     weights : tuple of float
         An odd number of them, that of a bin itself in the middle, the same to both sides.
     """
-    import torch
+    import torch  # not above: to look at a result takes none
 
     n, n_bins = values.shape
     half, n_blocks = len(weights) // 2, -(-n_bins // _BLOCK)

@@ -49,6 +49,16 @@ def test_lattice_pixels_are_summed_exactly(grid, spectrum):
 
 
 @given(spectrum=lattice_spectra())
+def test_lattice_pixels_that_are_left_out_are_as_bad_ones(spectrum):
+    index, flux, ivar = spectrum
+    keep = ivar > 0
+    assume(keep.any())
+    found = GRIDS[0].rebin(index[keep] * LATTICE_STEP, flux[keep], ivar[keep])
+    for one, other in zip(found, GRIDS[0].rebin(index * LATTICE_STEP, flux, ivar), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+@given(spectrum=lattice_spectra())
 def test_factor_one_changes_nothing(spectrum):
     index, flux, ivar = spectrum
     grid = ModelGrid(35000, 1, 8600)

@@ -90,6 +90,29 @@ def test_p_z_head_leaves_the_trunk_as_published():
     assert RNetPZ(n_bins=100, hidden=8).eval()(torch.zeros(2, 2, 1212)).shape == (2, 101)
 
 
+def test_a_first_layer_as_the_product_of_two():
+    """It begins as what is nearest to a whole one, of full rank the same, and a whole one begins as the product."""
+    whole, product = RNetPZ(n_bins=50).eval(), RNetPZ(n_bins=50, rank=900).eval()
+    narrow = RNetPZ(n_bins=50, rank=3).eval()
+    assert [layer.weight.shape for layer in narrow.fc1[:2]] == [(3, 8576), (900, 3)]
+    x = torch.randn(3, 2, 1212)
+    with torch.no_grad():
+        for begun, start in ((product, whole), (RNetPZ(n_bins=50).eval(), product), (narrow, narrow)):
+            begun.load_state_dict(begun.adapt(start.state_dict()))
+            torch.testing.assert_close(begun(x), start(x), rtol=1e-4, atol=1e-5)
+        narrow.load_state_dict(narrow.adapt(whole.state_dict()))
+        weight = narrow.fc1[1].weight @ narrow.fc1[0].weight
+        lost = torch.linalg.svdvals(whole.fc1[0].weight)[3:].square().sum()
+        torch.testing.assert_close((weight - whole.fc1[0].weight).square().sum(), lost, rtol=1e-3, atol=0)
+        number = RNet().eval()
+        number.load_state_dict(number.adapt({**whole.state_dict(), **_head(number)}))
+        torch.testing.assert_close(number.trunk(x), whole.trunk(x))
+
+
+def _head(network):
+    return {name: value for name, value in network.state_dict().items() if name.startswith(("fc2", "fc3"))}
+
+
 @pytest.mark.parametrize("kind", [RNet, RNetPZ])
 def test_training_in_half_precision_computes_the_same(kind):
     network = kind(dropout=0.0).train()

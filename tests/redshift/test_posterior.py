@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import PchipInterpolator
+from scipy.ndimage import gaussian_filter1d
 
 from specz_cnn.redshift.posterior import IDENTITY, apply_map, confidence_of, posterior, quasar_odds
-from specz_cnn.results.distribution import credible_intervals, smooth_cumulative, window_sum
+from specz_cnn.results.distribution import (
+    credible_intervals,
+    smooth_cumulative,
+    smoothed,
+    window_odds,
+    window_sum,
+)
 
 STEP = 4e-4 * np.log(10)
 BINS = {"n": 2272, "step": STEP}
@@ -183,6 +190,45 @@ def test_window_sum_next_to_a_high_peak():
     values = np.full((1, 50), 1e-30)
     values[0, 10] = 1.0
     assert window_sum(values, 3)[0, 30] == pytest.approx(7e-30)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("n", "sigma"), [(2272, 5.1), (40, 0.3), (7, 3.0), (33, 2.0)])
+def test_smoothed_is_the_filter_of_scipy(n, sigma, dtype):
+    values = np.random.default_rng(n).exponential(size=(3, n)).astype(dtype)
+    expected = gaussian_filter1d(values.astype(np.float64), sigma, axis=1, mode="constant")
+    found = smoothed(values, sigma)
+    assert found.dtype == dtype and found.shape == (3, n)
+    np.testing.assert_allclose(found, expected, rtol=1e-5 if dtype == np.float32 else 1e-12)
+
+
+@given(st.floats(0, 2.1), st.integers(0, 10**6))
+def test_odds_within_a_window(u, seed):
+    """The same as of the integral of a histogram; p(z) need not be normalised."""
+    p = np.random.default_rng(seed).exponential(size=(1, BINS["n"])) ** 4
+    cumulative = np.append(0, np.cumsum(p)) / p.sum()
+    ends = np.clip([(u - 3000 / C) / STEP, (u + 3000 / C) / STEP], 0, BINS["n"])
+    inside = np.diff(np.interp(ends, np.arange(BINS["n"] + 1), cumulative))
+    inside = np.clip(inside, 1e-12, 1 - 1e-12)
+    found = window_odds(7 * p, np.array([u]), STEP, 1e-12)
+    np.testing.assert_allclose(found, np.log(inside / (1 - inside)), rtol=1e-6, atol=1e-6)
+
+
+def test_doubt_of_any_size_is_seen():
+    """One minus a probability in single precision would be a multiple of 6e-8, or nothing."""
+    p = np.zeros((2, BINS["n"]), np.float32)
+    p[:, 1000], p[0, 10], p[1, 10] = 1, 1e-10, 1e-20
+    found = window_odds(p, np.full(2, 1000.5 * STEP), STEP, 1e-12)
+    np.testing.assert_allclose(found, [np.log(1e10), np.log(1e12)], rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e6, 1e9])
+def test_logits_of_any_size(size):
+    """A chi-squared of a bright star has digits that single precision does not hold."""
+    logits = peaks([0.7], [3.0], [1.0])
+    one, other = (posterior(values, bins=BINS) for values in (logits, logits - size))
+    for name in ("z", "z_err", "score", "p_qso_logit"):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-4)
 
 
 def test_apply_map():
