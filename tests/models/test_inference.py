@@ -36,6 +36,7 @@ def lived_in(network):
 NETWORKS = {
     "rnet": lambda: RNet(),
     "rnet-pz": lambda: RNetPZ(),
+    "rnet-pz, product": lambda: RNetPZ(n_bins=50, rank=32),
     "rnet, short": lambda: RNet(n_pixels=701),
     "rnet-e": lambda: RNetE(),
     "rnet-e, odd sizes": lambda: RNetE(
