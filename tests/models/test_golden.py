@@ -11,12 +11,12 @@ _C = 299792.458
 
 # Redshift of the simulation: what each set of weights measured when it was packaged.
 _SIMULATED = {
-    0.4: {"rnet-e-5": 0.40030, "rnet-pz-3": 0.40022, "rnet-3": 0.40260},
-    1.2: {"rnet-e-5": 1.19942, "rnet-pz-3": 1.19928, "rnet-3": 1.19981},
-    2.4: {"rnet-e-5": 2.39978, "rnet-pz-3": 2.40178, "rnet-3": 2.40542},
-    3.5: {"rnet-e-5": 3.50023, "rnet-pz-3": 3.50069, "rnet-3": 3.50819},
-    5.2: {"rnet-e-5": 5.20667, "rnet-pz-3": 5.22144, "rnet-3": 5.23138},
-    6.4: {"rnet-e-5": 6.40758, "rnet-pz-3": 6.41401, "rnet-3": 6.44737},
+    0.4: {"rnet-e-6": 0.40030, "rnet-pz-4": 0.40039, "rnet-4": 0.40316},
+    1.2: {"rnet-e-6": 1.19942, "rnet-pz-4": 1.20004, "rnet-4": 1.19924},
+    2.4: {"rnet-e-6": 2.39978, "rnet-pz-4": 2.40077, "rnet-4": 2.40371},
+    3.5: {"rnet-e-6": 3.50023, "rnet-pz-4": 3.50281, "rnet-4": 3.49899},
+    5.2: {"rnet-e-6": 5.20667, "rnet-pz-4": 5.21119, "rnet-4": 5.20656},
+    6.4: {"rnet-e-6": 6.40758, "rnet-pz-4": 6.40962, "rnet-4": 6.44737},
 }
 _REAL = {
     "spec-3655-55240-0002.fits": 2.35218,
@@ -33,7 +33,7 @@ def _velocity(z, expected):
 
 
 @pytest.mark.parametrize("z", _SIMULATED)
-@pytest.mark.parametrize("model", ["rnet-e-5", "rnet-pz-3", "rnet-3"])
+@pytest.mark.parametrize("model", ["rnet-e-6", "rnet-pz-4", "rnet-4"])
 def test_simulated(model, z):
     spectrum = example_spectrum(z, snr=6.0, seed=int(z * 10))
     result = specz_cnn.fit_redshift_cnn(spectrum, model=model, cross_check=None, measure=False)
@@ -50,7 +50,7 @@ def test_narrow_range():
 @pytest.mark.parametrize("name", _REAL)
 def test_real(name, spectra_dir):
     result = specz_cnn.fit_redshift_cnn(
-        spectra_dir / name, model="rnet-e-5", cross_check="rnet-pz-3", measure=False
+        spectra_dir / name, model="rnet-e-6", cross_check="rnet-pz-4", measure=False
     )
     assert _velocity(result.z, _REAL[name]) < 5
     assert result.flags == 0
@@ -68,23 +68,23 @@ _MEASURED = {
     "spec-3655-55240-0066.fits": (0.75631, 0.75634),
 }
 _MEASURED_SIMULATED = {
-    0.4: {"rnet-e-5": 0.40045, "pca-1": 0.40038},
-    1.2: {"rnet-e-5": 1.19872, "pca-1": 1.19870},
-    2.4: {"rnet-e-5": 2.39750, "pca-1": 2.39756},
-    3.5: {"rnet-e-5": 3.50081, "pca-1": 3.50092},
+    0.4: {"rnet-e-6": 0.40045, "pca-1": 0.40038},
+    1.2: {"rnet-e-6": 1.19872, "pca-1": 1.19870},
+    2.4: {"rnet-e-6": 2.39750, "pca-1": 2.39756},
+    3.5: {"rnet-e-6": 3.50081, "pca-1": 3.50092},
 }
 
 
 @pytest.mark.parametrize("name", _MEASURED)
 def test_measured(name, spectra_dir):
-    result = specz_cnn.fit_redshift_cnn(spectra_dir / name, model="rnet-e-5", cross_check=None)
+    result = specz_cnn.fit_redshift_cnn(spectra_dir / name, model="rnet-e-6", cross_check=None)
     assert result.provenance["measurement"] == "eigenspectra-7"
     assert _velocity(result.z, _MEASURED[name][0]) < 5
     assert _velocity(result.z_sys, _MEASURED[name][1]) < 5
 
 
 @pytest.mark.parametrize("z", _MEASURED_SIMULATED)
-@pytest.mark.parametrize("model", ["rnet-e-5", "pca-1"])
+@pytest.mark.parametrize("model", ["rnet-e-6", "pca-1"])
 def test_measured_simulated(model, z):
     spectrum = example_spectrum(z, snr=6.0, seed=int(z * 10))
     result = specz_cnn.fit_redshift_cnn(spectrum, model=model, cross_check=None)
