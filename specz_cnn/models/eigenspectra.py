@@ -163,26 +163,26 @@ class Eigenspectra:
         spectra, _ = self._lattice(grid)
         scale = _scale(flux, ivar)
         n = self.n_parameters
-        # The flux goes along as one more column.
-        vectors = flux.new_empty(*flux.shape, n + 1)
+        # The flux goes along as one more column, in double precision, whose range the products of damaged pixels do not leave:
+        # a fit that is not a number would find no outliers.
+        vectors = torch.empty(*flux.shape, n + 1, dtype=torch.float64, device=flux.device)
         vectors[..., len(self) : n] = _powers(grid.n_pixels, flux.device).T
         vectors[..., n] = flux / scale
         products = vectors.new_empty(len(flux), n + 1, n)
-        weight = ivar * scale**2
+        weight = (ivar * scale**2).double()
         # A row at a time stays in the processor's cache.
         for i, (low, share) in enumerate(zip(lowest.long().tolist(), (place - lowest).tolist(), strict=True)):
             row = vectors[i]
             row[:, : len(self)] = torch.lerp(spectra.at(low), spectra.at(low + 1), share)
             torch.mm((row * weight[i, :, None]).T, row[:, :n], out=products[i])
-        products = products.double()
         normal, right = products[:, :n], products[:, n]
         diagonal = torch.arange(len(self), device=normal.device)
         normal[:, diagonal, diagonal] += self.prior.to(normal)
         size = normal.diagonal(dim1=1, dim2=2).clamp(min=1e-30).rsqrt()
         normal = _regular(normal * size[..., None] * size[:, None])
         coefficients = size * torch.linalg.solve(normal, (right * size)[..., None])[..., 0]
-        model = (vectors[..., :n] @ coefficients[..., None].to(vectors))[..., 0] * scale
-        return model.double(), coefficients * scale.double()
+        coefficients = coefficients * scale.double()
+        return (vectors[..., :n] @ coefficients[..., None])[..., 0], coefficients
 
     def model(self, coefficients, u, loglam, grid):
         """A fitted model at any wavelengths.

@@ -201,6 +201,8 @@ def _gaussian(n_cells, sigma, offset=0.0):
 
 def _smoothed(p, kernel):
     n, size = p.shape[1], 2 * p.shape[1]
+    if not len(p):
+        return p  # which those of MKL do not take
     # Those of torch take a third of the time of numpy's.
     spectrum = torch.fft.rfft(torch.from_numpy(p), size) * kernel
     return torch.fft.irfft(spectrum, size)[:, :n].clamp_(min=0).numpy()
