@@ -67,7 +67,7 @@ class Sample:
         )
         self.mgii = np.array(
             [
-                mgii_redshift(s, z, clear=10) if 1 < z < 2.3 else np.nan
+                mgii_redshift(s, z) if 1 < z < 2.3 else np.nan
                 for s, z in zip(self.spectra, self.z, strict=True)
             ]
         )

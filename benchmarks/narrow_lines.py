@@ -50,13 +50,20 @@ def narrow_line_redshift(spectrum, z):
     return (1 + z) * (1 + centre / SPEED_OF_LIGHT) - 1
 
 
-def mgii_redshift(spectrum, z, *, clear, wavelength=MGII_MAXIMUM):
-    """Redshift of the maximum of Mg II near ``z``; NaN if its S/N is less than ``clear``, or its error above 150 km/s."""
+def mgii_redshift(spectrum, z, wavelength=MGII_MAXIMUM):
+    """Redshift of the maximum of Mg II near ``z``; NaN if it is not clearly seen."""
     rows = line_table(spectrum.loglam, spectrum.flux, spectrum.ivar, z)
     row = rows[rows["name"] == "MgII"][0]
-    if not (row["snr"] > clear and row["velocity_err"].value < 150):
+    if not (row["snr"] > 10 and row["velocity_err"].value < 150):
         return np.nan
     return row["peak"].value / wavelength - 1
+
+
+def difference(found, z):
+    """Median and NMAD of the difference of redshifts as a line of text, and the median in km/s."""
+    m = redshift_metrics(found, z)
+    half = 0.5 * (m["bias_hi"] - m["bias_lo"])
+    return f"median {m['bias']:+5.0f} +- {half:.0f} km/s, NMAD {m['nmad']:.0f}", m["bias"]
 
 
 def main():
@@ -80,19 +87,14 @@ def main():
         )
     print(f"{len(rows)} quasars at z < 1 with [O III]")
     for name, values in estimates.items():
-        m = redshift_metrics(values, narrow)
-        half = 0.5 * (m["bias_hi"] - m["bias_lo"])
-        print(f"{name:18s} median {m['bias']:+5.0f} +- {half:.0f} km/s, NMAD {m['nmad']:.0f}")
+        print(f"{name:18s} {difference(values, narrow)[0]}")
     both = [(spectra[i], z) for i, z in zip(rows, narrow, strict=True) if z > _BOTH_SEEN]
     laboratory = next(line.rest_wavelength for line in LINES if line.name == "MgII")
-    found = np.array([mgii_redshift(*pair, clear=10, wavelength=laboratory) for pair in both])
+    found = np.array([mgii_redshift(*pair, laboratory) for pair in both])
     seen = np.isfinite(found)
-    m = redshift_metrics(found[seen], np.array([z for _, z in both])[seen])
-    half = 0.5 * (m["bias_hi"] - m["bias_lo"])
-    print(
-        f"Mg II from {laboratory} Å against [O III], {seen.sum()} quasars: median {m['bias']:+.0f} +- {half:.0f} km/s, "
-        f"NMAD {m['nmad']:.0f}; from {MGII_MAXIMUM} Å: {m['bias'] - SPEED_OF_LIGHT * (MGII_MAXIMUM / laboratory - 1):+.0f}"
-    )
+    text, median = difference(found[seen], np.array([z for _, z in both])[seen])
+    median -= SPEED_OF_LIGHT * (MGII_MAXIMUM / laboratory - 1)
+    print(f"Mg II from {laboratory} Å, in {seen.sum()} of them: {text}; from {MGII_MAXIMUM} Å: {median:+.0f}")
 
 
 if __name__ == "__main__":

@@ -231,9 +231,8 @@ def start_from(network, start, source=None):
         state = load_model(start["weights"]).state_dict()
     prefixes = tuple(start.get("prefixes", [""]))
     wanted = {name: value.float() for name, value in state.items() if name.startswith(prefixes)}
-    wanted = network.adapt(wanted)
     if not wanted:
         raise ValueError(f"{path} has no parameter with a prefix in {prefixes}")
-    _, unexpected = network.load_state_dict(wanted, strict=False)
+    _, unexpected = network.load_state_dict(network.adapt(wanted), strict=False)
     if unexpected:
         raise ValueError(f"{path} has parameters {unexpected} that the network lacks")
